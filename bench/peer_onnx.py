@@ -1,0 +1,127 @@
+"""ONNX Runtime and OpenVINO (inference only): one ONNX graph, written with onnx.helper."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+
+import networks as net
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+OPSET = 17
+
+
+def version(variant: str) -> str:
+    return f"{variant} {importlib.metadata.version(variant)}"
+
+
+class Graph:
+    """Nodes and weights of one model; a method per operator returns the name of its output."""
+
+    def __init__(self, network: net.Network, weights: net.Weights) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights = net.channels_first(network, weights)
+
+    def add(self, kind: str, inputs: list[str], **attributes) -> str:
+        output = f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def activation(self, x: str, name: str | None) -> str:
+        return x if name is None else self.add({"relu": "Relu", "tanh": "Tanh"}[name], [x])
+
+    def sequential(self, layers: tuple, x: str, prefix: str = "") -> str:
+        for i, layer in enumerate(layers):
+            path = f"{prefix}{i}"
+            weight, bias = f"{path}.weight", f"{path}.bias"
+            match layer:
+                case net.Dense():
+                    x = self.add("Gemm", [x, weight, bias], transB=1)
+                case net.Conv2D():
+                    inputs = [x, weight, bias] if layer.use_bias else [x, weight]
+                    x = self.add("Conv", inputs, kernel_shape=[layer.kernel_size] * 2,
+                                 strides=[layer.stride] * 2, pads=[layer.padding] * 4)  # fmt: skip
+                case net.MaxPool2D():
+                    x = self.add("MaxPool", [x], kernel_shape=[layer.size] * 2, strides=[layer.size] * 2)
+                case net.BatchNorm():
+                    names = [f"{path}.{name}" for name in ("gamma", "beta", "running_mean", "running_var")]
+                    x = self.add("BatchNormalization", [x, *names], epsilon=net.EPS)
+                case net.Flatten():
+                    x = self.add("Flatten", [x])
+                case net.GlobalAvgPool2D():
+                    x = self.add("Flatten", [self.add("GlobalAveragePool", [x])])
+                case net.Residual():
+                    body = self.sequential(layer.body, x, f"{path}.body.")
+                    x = self.add("Add", [body, self.sequential(layer.shortcut, x, f"{path}.shortcut.")])
+            x = self.activation(x, getattr(layer, "activation", None))
+        return x
+
+
+def onnx_model(network: net.Network, weights: net.Weights) -> onnx.ModelProto:
+    graph = Graph(network, weights)
+    output = graph.sequential(network.layers, "x")
+    shape = network.input_shape
+    shape = (network.batch, *(shape if len(shape) == 1 else (shape[2], shape[0], shape[1])))
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes, network.name,
+            [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, (network.batch, network.classes))],
+            [numpy_helper.from_array(w, name) for name, w in graph.weights.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8,
+    )  # fmt: skip
+    onnx.checker.check_model(model)
+    return model
+
+
+def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray,
+          threads: int) -> dict[str, Callable[[], np.ndarray]]:  # fmt: skip
+    model, images = onnx_model(network, weights).SerializeToString(), net.images_first(x)
+    return {"onnxruntime": runtime, "openvino": openvino}[variant](model, images, threads)
+
+
+def runtime(model: bytes, images: np.ndarray, threads: int) -> dict[str, Callable[[], np.ndarray]]:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    output = session.get_outputs()[0].name
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", images)
+    binding.bind_output(output)
+
+    def bound() -> np.ndarray:
+        session.run_with_iobinding(binding)
+        return binding.copy_outputs_to_cpu()[0]
+
+    return {"run": lambda: session.run([output], {"x": images})[0], "io binding": bound}
+
+
+def openvino(model: bytes, images: np.ndarray, threads: int) -> dict[str, Callable[[], np.ndarray]]:
+    import openvino as ov
+
+    core = ov.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+                "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
+    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+
+    def call() -> np.ndarray:
+        return request.infer([images], share_inputs=True, share_outputs=True)[0]
+
+    tensor = ov.Tensor(images, shared_memory=True)
+    request_in_place = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    request_in_place.set_input_tensor(tensor)
+
+    def in_place() -> np.ndarray:
+        request_in_place.infer()
+        return request_in_place.get_output_tensor(0).data
+
+    return {"shared arrays": call, "bound tensors": in_place}
+
+
+to_numpy = np.array

@@ -1,0 +1,11 @@
+# The matrix product for other kernels. Strides are in elements; see gemm.pyx.
+from libc.stdint cimport int64_t
+from fastnn._ext.common cimport real
+
+cdef int gemm_core(
+    int64_t M, int64_t N, int64_t K,
+    const real* a, int64_t a_row, int64_t a_col,
+    const real* b, int64_t b_row, int64_t b_col,
+    real* out, int64_t ldc,
+    const real* bias, int activation, double alpha, bint accumulate, int threads,
+) noexcept nogil

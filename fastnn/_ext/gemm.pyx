@@ -1,0 +1,252 @@
+"""`out = activation(op(a) @ op(b) + bias)`: the wrapper that every matrix product goes through.
+
+Letters: M rows, N columns, K inner size. The register tile (tile.h) multiplies MR rows, read in place
+through row pointers, with a packed panel of NR columns. What is packed is the smaller operand:
+
+    y = x W^T    W is (N, K), so its columns would have to be transposed into panels, and W is large
+                 while the batch M is small. (W x^T)^T is the same product: now the rows of W are read
+                 in place, x becomes the panel, and the tile is stored transposed.
+    dx = da W    W is (K, N): panels are pieces of its rows, read in place for small batches.
+    dW = da^T x  da^T is packed, MR rows at a time.
+
+Each element of `out` is one sum over k in ascending order, whatever the shape, the tile and the thread.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cython.parallel cimport parallel, prange
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
+from fastnn._ext.threads cimport SLOT_GEMM_A, SLOT_GEMM_B, scratch, threads_for
+from fastnn._ext.tile cimport *
+
+from fastnn._ext.pack cimport pack_columns
+
+cnp.import_array()
+
+cdef enum:
+    KC = 512        # inner size of a block: a panel of KC x NR numbers stays in the level 2 cache
+    ROW_TILES = 8   # register tiles in a work item, downwards
+    PANELS = 4      # and panels, sideways: items are large enough for a thread, small enough to share out
+    IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
+
+
+cdef struct Product:
+    # A product whose left operand has rows contiguous in k or packed, and whose right operand is in
+    # panels: panel j starts at b + j*b_panel, its k-th row at + k*ldb.
+    int64_t M, N, K
+    const void* a
+    int64_t a_row, a_tile, a_step   # distance between rows, between tiles of MR rows, along k
+    const void* b
+    int64_t b_panel, ldb
+    const void* edge                # the last panel, zero-padded, if the right operand is read in place
+    void* out
+    int64_t ldc
+    const void* bias
+    double alpha
+    int activation, flags
+
+
+cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
+    """One work item: ROW_TILES x PANELS register tiles, KC of the inner size at a time."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t row_items = (p.M + ROW_TILES * MR - 1) // (ROW_TILES * MR)
+    cdef int64_t tile0 = (item % row_items) * ROW_TILES, tile1 = min(tile0 + ROW_TILES, (p.M + MR - 1) // MR)
+    cdef int64_t panel0 = (item // row_items) * PANELS, panel1 = min(panel0 + PANELS, (p.N + NR - 1) // NR)
+    cdef int64_t zero = 0, k0, i0, j0, i, tile, panel
+    cdef int mr, n
+    cdef bint last
+    cdef const real* a
+    cdef const real* b
+    cdef real* out
+    cdef tile_args t
+    t.a_step, t.ldb, t.b_off, t.off, t.n_seg = p.a_step, p.ldb, NULL, &zero, 1
+    t.ldc, t.alpha = p.ldc, p.alpha
+    k0 = 0
+    while True:
+        t.seg_len = min(<int64_t>KC, p.K - k0)
+        last = k0 + t.seg_len >= p.K
+        t.activation = p.activation if last else 0
+        t.flags = p.flags if k0 == 0 else p.flags | TILE_ACCUMULATE
+        for panel in range(panel0, panel1):
+            j0 = panel * NR
+            n = <int>min(NR, p.N - j0)
+            if p.edge != NULL and n < NR:
+                b, t.ldb = <const real*>p.edge, NR
+            else:
+                b, t.ldb = <const real*>p.b + panel * p.b_panel, p.ldb
+            t.b = b + k0 * t.ldb
+            for tile in range(tile0, tile1):
+                i0 = tile * MR
+                mr = <int>min(<int64_t>MR, p.M - i0)
+                a = <const real*>p.a + tile * p.a_tile + k0 * p.a_step
+                for i in range(mr):
+                    t.a[i] = a + i * p.a_row
+                if p.flags & TILE_TRANSPOSED:
+                    t.out[0] = <real*>p.out + j0 * p.ldc + i0
+                    t.bias = <const real*>p.bias + i0 if last and p.bias != NULL else NULL
+                else:
+                    out = <real*>p.out + i0 * p.ldc + j0
+                    for i in range(mr):
+                        t.out[i] = out + i * p.ldc
+                    t.bias = <const real*>p.bias + j0 if last and p.bias != NULL else NULL
+                if real is float:
+                    tile_panel_f32(mr, n, &t)
+                else:
+                    tile_panel_f64(mr, n, &t)
+        k0 += KC
+        if last:
+            return
+
+
+cdef int gemm_core(
+    int64_t M, int64_t N, int64_t K,
+    const real* a, int64_t a_row, int64_t a_col,      # IN  a[i, k] at a + i*a_row + k*a_col
+    const real* b, int64_t b_row, int64_t b_col,      # IN  b[k, j] at b + k*b_row + j*b_col
+    real* out, int64_t ldc,                           # OUT (M, N), rows ldc apart
+    const real* bias, int activation, double alpha,   # IN  (N,) or NULL
+    bint accumulate, int threads,
+) noexcept nogil:
+    """`out = activation(a @ b + bias)`, or `activation(out + a @ b + bias)`; -1 without memory."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t n_panels, n_tiles, n_items, j
+    cdef real* a_pack = NULL
+    cdef real* b_pack = NULL
+    cdef Product p
+    if M == 0 or N == 0:
+        return 0
+    p.flags = TILE_ACCUMULATE if accumulate else 0
+    if b_row == 1 and b_col != 1 and (a_col != 1 or M <= N):  # the second form of the module's docstring
+        p.flags |= TILE_TRANSPOSED
+        M, N = N, M
+        a, b = b, a
+        a_row, a_col, b_row, b_col = b_col, b_row, a_col, a_row
+    p.M, p.N, p.K, p.out, p.ldc = M, N, K, out, ldc
+    p.bias, p.activation, p.alpha, p.edge = bias, activation, alpha, NULL
+    n_panels, n_tiles = (N + NR - 1) // NR, (M + MR - 1) // MR
+    if a_col == 1:
+        p.a, p.a_row, p.a_tile, p.a_step = a, a_row, MR * a_row, 1
+    else:
+        a_pack = <real*>scratch(SLOT_GEMM_A, n_tiles * MR * K * sizeof(real))
+        if a_pack == NULL:
+            return -1
+        p.a, p.a_row, p.a_tile, p.a_step = a_pack, 1, MR * K, MR
+    if b_col == 1 and M <= IN_PLACE:
+        p.b, p.b_panel, p.ldb = b, NR, b_row
+        if N % NR:  # the tile reads whole vectors: not past the end of the last row
+            b_pack = <real*>scratch(SLOT_GEMM_B, NR * K * sizeof(real))
+            if b_pack == NULL:
+                return -1
+            p.edge = b_pack
+            j = N - N % NR
+            pack_columns(b + j, b_row, 1, K, N - j, NR, b_pack)
+            b_pack = NULL
+    else:
+        b_pack = <real*>scratch(SLOT_GEMM_B, n_panels * NR * K * sizeof(real))
+        if b_pack == NULL:
+            return -1
+        p.b, p.b_panel, p.ldb = b_pack, NR * K, NR
+    n_items = (n_tiles + ROW_TILES - 1) // ROW_TILES * ((n_panels + PANELS - 1) // PANELS)
+    if threads == 1 or n_items == 1:
+        if a_pack != NULL:
+            for j in range(n_tiles):
+                pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
+        if b_pack != NULL:
+            for j in range(n_panels):
+                pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, b_pack + j * NR * K)
+        for j in range(n_items):
+            multiply(&p, j, out)
+        return 0
+    with parallel(num_threads=threads):
+        if a_pack != NULL:
+            for j in prange(n_tiles, schedule="static"):
+                pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
+        if b_pack != NULL:
+            for j in prange(n_panels, schedule="static"):
+                pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, b_pack + j * NR * K)
+        for j in prange(n_items, schedule="dynamic"):
+            multiply(&p, j, out)
+    return 0
+
+
+cdef int64_t stride(cnp.ndarray x, str name, int axis) except? -1:
+    """Elements between neighbours along an axis of a matrix."""
+    cdef int64_t n_bytes = x.strides[axis]
+    if n_bytes % x.itemsize or n_bytes < 0:
+        raise ValueError(f"{name}: expected an aligned matrix. Received: strides={(<object>x).strides}")
+    return n_bytes // x.itemsize
+
+
+def gemm(
+    cnp.ndarray a,         # IN  (M, K), or (K, M) with trans_a; any strides
+    cnp.ndarray b,         # IN  (K, N), or (N, K) with trans_b; any strides
+    cnp.ndarray out,       # OUT (M, N) C-contiguous
+    cnp.ndarray bias=None,  # IN  (N,)
+    bint trans_a=False,
+    bint trans_b=False,
+    str activation="linear",
+    double alpha=0.0,
+    bint accumulate=False,
+    str algorithm="tile",
+):
+    """`out = activation(op(a) @ op(b) + bias)`, with `accumulate` `activation(out + op(a) @ op(b) + bias)`.
+
+    Parameters
+    ----------
+    algorithm : {"tile", "blas"}
+        The register tile, or NumPy's BLAS, the baseline that it is raced against.
+    """
+    cdef int typenum = real_type(a, "a")
+    cdef int act = activation_code(activation)
+    check(out, "out", 2, typenum)
+    if cnp.PyArray_TYPE(b) != typenum or cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_NDIM(b) != 2:
+        raise ValueError(
+            f"gemm: expected two matrices of one dtype. Received: a {(<object>a).shape} {a.dtype}, "
+            f"b {(<object>b).shape} {b.dtype}"
+        )
+    cdef int64_t M = out.shape[0], N = out.shape[1], K = a.shape[0 if trans_a else 1]
+    check_shape(a, "a", 1 if trans_a else 0, M)
+    check_shape(b, "b", 1 if trans_b else 0, K)
+    check_shape(b, "b", 0 if trans_b else 1, N)
+    if bias is not None:
+        check(bias, "bias", 1, typenum)
+        check_shape(bias, "bias", 0, N)
+    if algorithm == "blas":
+        return blas(a.T if trans_a else a, b.T if trans_b else b, out, bias, activation, alpha, accumulate)
+    if algorithm != "tile":
+        raise ValueError(f"algorithm: expected 'tile' or 'blas'. Received: {algorithm!r}")
+    cdef int64_t a_row = stride(a, "a", 1 if trans_a else 0), a_col = stride(a, "a", 0 if trans_a else 1)
+    cdef int64_t b_row = stride(b, "b", 1 if trans_b else 0), b_col = stride(b, "b", 0 if trans_b else 1)
+    cdef void* beta = NULL if bias is None else cnp.PyArray_DATA(bias)
+    cdef void* pa = cnp.PyArray_DATA(a)
+    cdef void* pb = cnp.PyArray_DATA(b)
+    cdef void* pc = cnp.PyArray_DATA(out)
+    cdef int status
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            status = gemm_core[float](
+                M, N, K, <float*>pa, a_row, a_col, <float*>pb, b_row, b_col, <float*>pc, N, <float*>beta,
+                act, alpha, accumulate, threads_for(<double>M * N * K))
+        else:
+            status = gemm_core[double](
+                M, N, K, <double*>pa, a_row, a_col, <double*>pb, b_row, b_col, <double*>pc, N, <double*>beta,
+                act, alpha, accumulate, threads_for(<double>M * N * K))
+    if status:
+        raise MemoryError(f"gemm: no memory to pack matrices of M={M}, N={N}, K={K}")
+
+
+def blas(a, b, out, bias, activation, alpha, accumulate):
+    """The same by NumPy's matrix product, then one pass each for the rest."""
+    from fastnn._ext.activations import activation_forward
+
+    if accumulate:
+        out += a @ b
+    else:
+        np.matmul(a, b, out=out)
+    if bias is not None:
+        out += bias
+    if activation != "linear":
+        activation_forward(out, out, activation, alpha)

@@ -1,0 +1,78 @@
+/* The register tile: MR rows x NR columns of a product, kept in registers over the whole inner loop.
+ *
+ *     acc[i][j] = sum_s sum_k  a[i][off[s] + k*a_step] * b_row(s, k)[j]
+ *
+ * One tile, three users. The left operand is MR row pointers, so the rows may be rows of a matrix
+ * (gemm), pixels of an image (convolution; the segments s are the kernel's taps, no im2col copy) or
+ * tiles of a Winograd transform. The right operand is a packed panel (k-th row at b + k*ldb) or,
+ * with `b_off`, rows anywhere in memory (gradient to the weights). Bias and activation are applied
+ * while the tile is in registers. */
+#ifndef FASTNN_TILE_H
+#define FASTNN_TILE_H
+#include "vec.h"
+#include "vmath.h"
+
+/* MR x 2 vectors: 12 to 16 accumulators hide the latency of two FMA units, the two vectors of b
+ * and the row pointers still fit the register files (16 vectors and 15 integers before AVX-512).
+ * 12 rows would need 12 integer registers for the row pointers and spill them. */
+#if FASTNN_VECTOR && (VBYTES == 64 || defined(__aarch64__))
+  #define MR 8
+#else
+  #define MR 6
+#endif
+#define NR_F32 (2 * VL_F32)
+#define NR_F64 (2 * VL_F64)
+
+enum { TILE_ACCUMULATE = 1, TILE_TRANSPOSED = 2 };
+
+/* What a tile needs; the pointers are to float or double, as the function called. */
+typedef struct {
+    const void *a[MR];     /* row pointers of the left operand */
+    int64_t a_step;        /* distance between a[i][k] and a[i][k+1] */
+    const void *b;         /* right operand */
+    int64_t ldb;           /* distance between its rows, if b_off is NULL */
+    const int64_t *b_off;  /* or the offset of each row */
+    const int64_t *off;    /* (n_seg,) offsets of the segments, added to every row pointer */
+    int64_t n_seg, seg_len;
+    void *out[MR];         /* row pointers of the output (TILE_TRANSPOSED: out[0] is its corner) */
+    int64_t ldc;           /* TILE_TRANSPOSED: out[0][j*ldc + i] */
+    const void *bias;      /* per column (TILE_TRANSPOSED: per row), or NULL */
+    double alpha;
+    int activation;
+    int flags;
+} tile_args;
+#define tile_args_f32 tile_args
+#define tile_args_f64 tile_args
+
+#define T float
+#define V v_f32
+#define VL VL_F32
+#define FN(name) name##_f32
+#define SPLAT SPLAT_F32
+#define SELECT SELECT_F32
+#define VI v_i32
+#include "tile_body.h"
+#undef T
+#undef V
+#undef VL
+#undef FN
+#undef SPLAT
+#undef SELECT
+#undef VI
+
+#define T double
+#define V v_f64
+#define VL VL_F64
+#define FN(name) name##_f64
+#define SPLAT SPLAT_F64
+#define SELECT SELECT_F64
+#define VI v_i64
+#include "tile_body.h"
+#undef T
+#undef V
+#undef VL
+#undef FN
+#undef SPLAT
+#undef SELECT
+#undef VI
+#endif

@@ -1,0 +1,100 @@
+/* Included by tile.h once for float and once for double (T, V, VL, FN, ...). */
+
+/* What the tile can do without leaving the registers; NaN passes through. */
+INLINE V FN(rectify)(V x, int activation, T alpha)
+{
+    if (activation == ACT_RELU) return SELECT(x <= 0, SPLAT(0), x);
+    if (activation == ACT_LEAKY_RELU) return SELECT(x <= 0, SPLAT(alpha) * x, x);
+    return x;
+}
+
+INLINE void FN(tile_fixed)(const int mr, const int nv, const int gather, const int n, const tile_args *p)
+{
+    V c[MR][2];
+    const T *a[MR];
+    const T *b = p->b, *bias = p->bias;
+    T *out[MR];
+    UNROLL for (int i = 0; i < mr; i++) out[i] = p->out[i];
+    const int64_t step = p->a_step, ldb = p->ldb, len = p->seg_len * step;
+    const int64_t *b_off = p->b_off;
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) c[i][j] = SPLAT(0);
+    for (int64_t s = 0; s < p->n_seg; s++) {
+        UNROLL for (int i = 0; i < mr; i++) a[i] = (const T *)p->a[i] + p->off[s];
+        for (int64_t k = 0; k < len; k += step) {
+            V b0, b1;
+            if (gather) {
+                const T *row = b + *b_off++;
+                b0 = *(const V *)row;
+                if (nv > 1) b1 = *(const V *)(row + VL);
+            } else {
+                b0 = *(const V *)b;
+                if (nv > 1) b1 = *(const V *)(b + VL);
+                b += ldb;
+            }
+            UNROLL for (int i = 0; i < mr; i++) {
+                V ai = SPLAT(a[i][k]);
+                c[i][0] += ai * b0;
+                if (nv > 1) c[i][1] += ai * b1;
+            }
+        }
+    }
+    const int act = p->activation, transposed = p->flags & TILE_TRANSPOSED;
+    const int simple = act <= ACT_LEAKY_RELU;
+    if (bias && transposed)
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) c[i][j] += SPLAT(bias[i]);
+    if (simple && !transposed && n == nv * VL) {
+        if (bias) UNROLL for (int j = 0; j < nv; j++) {
+            V bj = *(const V *)(bias + j * VL);
+            UNROLL for (int i = 0; i < mr; i++) c[i][j] += bj;
+        }
+        if (p->flags & TILE_ACCUMULATE)
+            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++)
+                c[i][j] += *(const V *)(out[i] + j * VL);
+        if (act != ACT_LINEAR)
+            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++)
+                c[i][j] = FN(rectify)(c[i][j], act, (T)p->alpha);
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++)
+            *(V *)(out[i] + j * VL) = c[i][j];
+        return;
+    }
+    /* The edges: leave the registers through a small buffer, then finish row by row. */
+    T t[MR][2 * VL];
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) *(V *)(t[i] + j * VL) = c[i][j];
+    if (transposed) {
+        T *corner = p->out[0];
+        if (p->flags & TILE_ACCUMULATE)
+            for (int j = 0; j < n; j++) for (int i = 0; i < mr; i++) t[i][j] += corner[j * p->ldc + i];
+        if (act != ACT_LINEAR) for (int i = 0; i < mr; i++) FN(activate)(t[i], t[i], n, act, (T)p->alpha);
+        for (int j = 0; j < n; j++) UNROLL for (int i = 0; i < mr; i++) corner[j * p->ldc + i] = t[i][j];
+        return;
+    }
+    for (int i = 0; i < mr; i++) {
+        if (bias) for (int j = 0; j < n; j++) t[i][j] += bias[j];
+        if (p->flags & TILE_ACCUMULATE) for (int j = 0; j < n; j++) t[i][j] += out[i][j];
+        if (act != ACT_LINEAR) FN(activate)(t[i], t[i], n, act, (T)p->alpha);
+        memcpy(out[i], t[i], (size_t)n * sizeof(T));
+    }
+}
+
+/* mr in 1..MR rows, n in 1..2*VL columns; b must be readable for a whole vector. */
+#define TILE_CASE(mr_) case mr_: \
+    if (n > VL) FN(tile_fixed)(mr_, 2, gather, n, p); else FN(tile_fixed)(mr_, 1, gather, n, p); break;
+#if MR == 8
+  #define TILE_CASES TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7) TILE_CASE(8)
+#else
+  #define TILE_CASES TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6)
+#endif
+
+NOINLINE void FN(tile_panel)(int mr, int n, const tile_args *p)
+{
+    enum { gather = 0 };
+    switch (mr) { TILE_CASES }
+}
+
+NOINLINE void FN(tile_gather)(int mr, int n, const tile_args *p)
+{
+    enum { gather = 1 };
+    switch (mr) { TILE_CASES }
+}
+#undef TILE_CASE
+#undef TILE_CASES

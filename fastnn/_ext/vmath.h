@@ -1,0 +1,135 @@
+/* Functions on vectors: exp, expm1, tanh, sigmoid, log(1 + e^x), the normal distribution, and from them
+ * the activations, their derivatives and softmax. Written once, in vmath_body.h, for float and double.
+ *
+ * Largest errors found, in units in the last place (float: every float of the range against libm in
+ * double; double: random points against mpmath; `bench/bench_activations.py` says how fast they are):
+ *
+ *              exp   expm1  tanh  sigmoid  softplus  Phi(x>0)  Phi(x<0)
+ *     float    TODO
+ *     double   TODO
+ *
+ * NaN passes through; results too small for a normal number are denormal, then zero. */
+#ifndef FASTNN_VMATH_H
+#define FASTNN_VMATH_H
+#include <math.h>
+#include "vec.h"
+
+/* BITS(x): the bits of a vector as unsigned integers; NUMBER(u): back again. */
+#if FASTNN_VECTOR
+  typedef uint32_t v_u32 __attribute__((vector_size(VBYTES), aligned(4), may_alias));
+  typedef uint64_t v_u64 __attribute__((vector_size(VBYTES), aligned(8), may_alias));
+  #define BITS_F32(x) ((v_u32)(x))
+  #define BITS_F64(x) ((v_u64)(x))
+  #define NUMBER_F32(u) ((v_f32)(u))
+  #define NUMBER_F64(u) ((v_f64)(u))
+  #define UNROLL_ALL _Pragma("GCC unroll 32")
+#else
+  typedef uint32_t v_u32;
+  typedef uint64_t v_u64;
+  INLINE v_u32 BITS_F32(float x) { v_u32 u; memcpy(&u, &x, 4); return u; }
+  INLINE v_u64 BITS_F64(double x) { v_u64 u; memcpy(&u, &x, 8); return u; }
+  INLINE float NUMBER_F32(v_u32 u) { float x; memcpy(&x, &u, 4); return x; }
+  INLINE double NUMBER_F64(v_u64 u) { double x; memcpy(&x, &u, 8); return x; }
+  #define UNROLL_ALL
+#endif
+
+#define LOG2_E 1.44269504088896340736
+#define INV_SQRT_2PI 0.398942280401432677940
+#define GELU_TANH_C 0.797884560802865355880   /* sqrt(2 / pi) */
+#define SELU_LAMBDA 1.0507009873554805
+#define SELU_ALPHA 1.6732632423543772
+#define FAR 1e4   /* beyond +-FAR a gate is exactly 0 or 1, and its cube is still finite */
+
+/* Constants that depend on the format. */
+static const struct {
+    float magic;           /* 1.5 * 2^23: adding it rounds to an integer and leaves that in the low bits */
+    float ln2_hi, ln2_lo;  /* ln 2; products of ln2_hi and an exponent are exact */
+    float exp_min, expm1_min, tanh_max, phi_max; /* beyond them the result is 0, -1, 1, 0 */
+    float phi_k;
+    int mantissa;
+    uint32_t bias, sign, high; /* `high`: the bits that leave a number whose square is exact */
+} K_f32 = {12582912.0f, 0.693145751953125f, 1.4286068203094173e-06f, -104.0f, -20.0f, 10.0f, 14.5f, 3.5f,
+           23, 127, 0x80000000u, 0xfffff000u};
+static const struct {
+    double magic, ln2_hi, ln2_lo, exp_min, expm1_min, tanh_max, phi_max, phi_k;
+    int mantissa;
+    uint64_t bias, sign, high;
+} K_f64 = {6755399441055744.0, 0.6931471805601177, -1.7239444525614835e-13, -746.0, -40.0, 20.0, 38.7, 4.5,
+           52, 1023, 0x8000000000000000u, 0xfffffffff8000000u};
+
+/* Minimax polynomials (Remez, 50 digits), lowest power first, and their relative errors.
+ *     EXP:   (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2                       2^-28.2, 2^-58.0 of e^r
+ *     TANH:  (tanh x - x) / x^3 of x^2, |x| <= 0.55                        2^-29.8, 2^-60.6
+ *     LOG1P: (2 atanh(s) - 2 s) / s^3 of s^2, 0 <= s <= 1/3                2^-27.7, 2^-59.4
+ *     PHI:   (Phi(x) - 1/2) / x of x^2, |x| <= 1                           2^-30.4, 2^-55.4
+ *     TAIL:  (z + k) e^(z^2/2) Phi(-z) of u = (z - k) / (z + k), z >= 1    2^-29.3, 2^-55.5 */
+static const float EXP_f32[] = {5.e-1f, 1.6666518e-1f, 4.1666206e-2f, 8.369023e-3f, 1.3950614e-3f};
+static const double EXP_f64[] = {
+    0.5000000000000013, 0.166666666666667, 0.04166666666651318, 0.008333333333306936, 0.001388888894766328,
+    0.00019841269917900882, 2.4801489216250784e-05, 2.7557215871812356e-06, 2.763155703119176e-07,
+    2.5117992861559815e-08};
+static const float TANH_f32[] = {-3.3333316e-1f, 1.3332586e-1f, -5.3852316e-2f, 2.1071704e-2f, -6.274275e-3f};
+static const double TANH_f64[] = {
+    -0.333333333333333, 0.13333333333326622, -0.053968253963761474, 0.021869488385878193,
+    -0.008863232601778157, 0.0035920920336133884, -0.0014555428651297755, 0.000588444562677519,
+    -0.00023338175389815994, 8.331671175196866e-05, -1.9494848173985558e-05};
+static const float LOG1P_f32[] = {6.666642e-1f, 4.002153e-1f, 2.800179e-1f, 2.801204e-1f};
+static const double LOG1P_f64[] = {
+    0.6666666666666631, 0.40000000000155084, 0.285714285481221, 0.22222223953385467, 0.18181744488401697,
+    0.15386548193048946, 0.13301123991406716, 0.12104924435680321, 0.08345059679605218, 0.1700959600967446};
+static const float PHI_f32[] = {
+    3.989423e-1f, -6.649036e-2f, 9.973323e-3f, -1.1863299e-3f, 1.134863e-4f, -7.654181e-6f};
+static const double PHI_f64[] = {
+    0.39894228040143265, -0.06649038006690379, 0.009973557009981385, -0.0011873282147876099,
+    0.0001154346831270384, -9.444639510631211e-06, 6.659311872348372e-07, -4.1172593883170066e-08,
+    2.226813329480322e-09, -9.020280766760176e-11};
+static const float TAIL_f32[] = {
+    7.4441606e-1f, -5.6556183e-1f, 3.15425e-1f, -1.1605014e-1f, 1.7406847e-2f, 6.4668604e-3f, -3.1780722e-3f,
+    -4.033771e-4f, 4.2819369e-4f};
+static const double TAIL_f64[] = {
+    0.7632305289702032, -0.6402577602526168, 0.4464525170556845, -0.2531417999510092, 0.11138259656982949,
+    -0.0338713261753562, 0.004223613389361129, 0.0017488305318274651, -0.0009177466079565941,
+    6.381542186773043e-06, 0.0001120433462623968, -1.593557536832324e-05, -1.4237921920530271e-05,
+    3.1998168988761602e-06, 2.145122452012297e-06, -5.223817258336756e-07, -3.7546391666418767e-07,
+    8.998023559735288e-08, 5.71802836452005e-08, -1.876357877319e-08};
+
+#define T float
+#define V v_f32
+#define VU v_u32
+#define VL VL_F32
+#define FN(name) name##_f32
+#define SPLAT SPLAT_F32
+#define SELECT SELECT_F32
+#define BITS BITS_F32
+#define NUMBER NUMBER_F32
+#include "vmath_body.h"
+#undef T
+#undef V
+#undef VU
+#undef VL
+#undef FN
+#undef SPLAT
+#undef SELECT
+#undef BITS
+#undef NUMBER
+
+#define T double
+#define V v_f64
+#define VU v_u64
+#define VL VL_F64
+#define FN(name) name##_f64
+#define SPLAT SPLAT_F64
+#define SELECT SELECT_F64
+#define BITS BITS_F64
+#define NUMBER NUMBER_F64
+#include "vmath_body.h"
+#undef T
+#undef V
+#undef VU
+#undef VL
+#undef FN
+#undef SPLAT
+#undef SELECT
+#undef BITS
+#undef NUMBER
+#endif

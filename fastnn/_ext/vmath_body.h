@@ -1,0 +1,276 @@
+/* Included by vmath.h once for float and once for double (T, V, VU, VL, FN, ...). */
+
+/* Written with comparisons that are false for NaN, so that NaN survives. */
+INLINE V FN(at_least)(V x, T low) { return SELECT(x < SPLAT(low), SPLAT(low), x); }
+INLINE V FN(at_most)(V x, T high) { return SELECT(x > SPLAT(high), SPLAT(high), x); }
+INLINE V FN(magnitude)(V x) { return NUMBER(BITS(x) & ~FN(K).sign); }
+
+/* c[0] + c[1] x + ... + c[n-1] x^(n-1) */
+INLINE V FN(polynomial)(V x, const T *c, const int n)
+{
+    V sum = SPLAT(c[n - 1]);
+    UNROLL_ALL for (int i = n - 2; i >= 0; i--) sum = sum * x + SPLAT(c[i]);
+    return sum;
+}
+#define POLYNOMIAL(x, c) FN(polynomial)(x, FN(c), (int)(sizeof FN(c) / sizeof(T)))
+
+/* 2^k for k in the low bits of `bits` (the higher ones are shifted out), k a normal exponent. */
+INLINE V FN(power_of_2)(VU bits) { return NUMBER((bits + FN(K).bias) << FN(K).mantissa); }
+
+/* e^(x + low) = 2^k (1 + r + w): returns w; k is in the low bits of *t. */
+INLINE V FN(exp_parts)(V x, V low, const int has_low, V *t, V *r)
+{
+    V sum = x;
+    if (has_low) sum += low;
+    *t = sum * SPLAT(LOG2_E) + SPLAT(FN(K).magic);
+    V k = *t - SPLAT(FN(K).magic);
+    *r = (x - k * SPLAT(FN(K).ln2_hi)) - k * SPLAT(FN(K).ln2_lo);
+    if (has_low) *r += low;
+    return *r * *r * POLYNOMIAL(*r, EXP);
+}
+
+/* e^(x + low) for x <= 0 and |low| << 1: 2^k in two factors, so that it may become denormal. */
+INLINE V FN(exp_sum)(V x, V low, const int has_low)
+{
+    V t, r;
+    x = FN(at_least)(x, FN(K).exp_min);
+    V w = FN(exp_parts)(x, low, has_low, &t, &r), p = SPLAT(1) + (r + w);
+    V half = x * SPLAT(LOG2_E / 2) + SPLAT(FN(K).magic);
+    return p * FN(power_of_2)(BITS(half)) * FN(power_of_2)(BITS(t) - BITS(half));
+}
+INLINE V FN(exp_negative)(V x) { return FN(exp_sum)(x, SPLAT(0), 0); }
+
+/* e^x - 1 for expm1_min <= x <= 2 tanh_max, right to the last places near 0 too. */
+INLINE V FN(expm1_small)(V x)
+{
+    V t, r, w = FN(exp_parts)(x, SPLAT(0), 0, &t, &r), s = FN(power_of_2)(BITS(t));
+    return s * w + (s * r + (s - SPLAT(1)));
+}
+
+/* tanh |x| = 1 - 2 / (e^(2 |x|) + 1), a polynomial below 1/2 */
+INLINE V FN(tanh)(V x)
+{
+    V z = FN(at_most)(FN(magnitude)(x), FN(K).tanh_max), zz = z * z;
+    V large = SPLAT(1) - SPLAT(2) / (FN(expm1_small)(SPLAT(2) * z) + SPLAT(2));
+    V y = SELECT(z < SPLAT(0.55), z + z * zz * POLYNOMIAL(zz, TANH), large);
+    return NUMBER(BITS(y) | (BITS(x) & FN(K).sign));
+}
+
+/* 1 / (1 + e^-x) without overflow: e = exp(-|x|); *slope = sigma (1 - sigma) = e / (1 + e)^2 */
+INLINE V FN(sigmoid)(V x, V *slope)
+{
+    V e = FN(exp_negative)(-FN(magnitude)(x));
+    V d = SPLAT(1) + e, s = SELECT(x < 0, e, SPLAT(1)) / d;
+    if (slope) *slope = e / (d * d);
+    return s;
+}
+
+/* log(1 + e^x) = max(x, 0) + log1p(e), e = exp(-|x|); with s = e / (2 + e),
+ * log1p(e) = 2 atanh(s) = e - s (e - R), R = (2 atanh(s) - 2 s) / s */
+INLINE V FN(softplus)(V x)
+{
+    V e = FN(exp_negative)(-FN(magnitude)(x)), s = e / (SPLAT(2) + e), z = s * s;
+    return SELECT(x > 0, x, SPLAT(0)) + (e - s * (e - z * POLYNOMIAL(z, LOG1P)));
+}
+
+/* Phi(x), the normal distribution, for |x| <= phi_max; *density = e^(-x^2/2) / sqrt(2 pi).
+ * The square is split, z^2 = h^2 + (z - h)(z + h) with h^2 exact: its rounding would be multiplied by z^2/2. */
+INLINE V FN(normal_cdf)(V x, V *density)
+{
+    V z = FN(magnitude)(x), h = NUMBER(BITS(z) & FN(K).high);
+    V e = FN(exp_sum)(SPLAT(-0.5) * h * h, SPLAT(-0.5) * (z - h) * (z + h), 1);
+    V t = SPLAT(1) / (z + SPLAT(FN(K).phi_k)), u = (z - SPLAT(FN(K).phi_k)) * t;
+    V tail = e * (t * POLYNOMIAL(u, TAIL)), xx = x * x;
+    if (density) *density = SPLAT(INV_SQRT_2PI) * e;
+    return SELECT(z < 1, SPLAT(0.5) + x * POLYNOMIAL(xx, PHI), SELECT(x < 0, tail, SPLAT(1) - tail));
+}
+
+/* x sigma(g(x)) is silu, and gelu_sigmoid and gelu_tanh: (1 + tanh u) / 2 = sigma(2 u). */
+INLINE V FN(gate)(V x, int act, V *slope)
+{
+    if (act == ACT_GELU_SIGMOID) {
+        *slope = SPLAT(1.702);
+        return SPLAT(1.702) * x;
+    }
+    if (act == ACT_GELU_TANH) {
+        V c = SPLAT(2 * GELU_TANH_C), xx = x * x;
+        *slope = c * (SPLAT(1) + SPLAT(3 * 0.044715) * xx);
+        return c * (x + SPLAT(0.044715) * (xx * x));
+    }
+    *slope = SPLAT(1);
+    return x;
+}
+
+INLINE V FN(activation)(V x, int act, V alpha)
+{
+    V slope;
+    switch (act) {
+    case ACT_RELU: return SELECT(x <= 0, SPLAT(0), x);
+    case ACT_LEAKY_RELU: return SELECT(x <= 0, alpha * x, x);
+    case ACT_ELU: return SELECT(x <= 0, alpha * FN(expm1_small)(FN(at_least)(FN(at_most)(x, 0), FN(K).expm1_min)), x);
+    case ACT_SELU: return SPLAT(SELU_LAMBDA) * FN(activation)(x, ACT_ELU, SPLAT(SELU_ALPHA));
+    case ACT_SIGMOID: return FN(sigmoid)(x, NULL);
+    case ACT_TANH: return FN(tanh)(x);
+    case ACT_SOFTPLUS: return FN(softplus)(x);
+    case ACT_GELU: { /* bounded below because -inf * 0 would be NaN */
+        V low = FN(at_least)(x, -FN(K).phi_max);
+        return low * FN(normal_cdf)(FN(at_most)(low, FN(K).phi_max), NULL);
+    }
+    case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU:
+        x = FN(at_least)(x, -FAR);
+        return x * FN(sigmoid)(FN(gate)(x, act, &slope), NULL);
+    default: return x;
+    }
+}
+
+/* da = dy f'(a), from y = f(a), or from a itself for the gelus and silu. */
+INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
+{
+    V y = saved, x, s, slope, ds;
+    switch (act) {
+    case ACT_RELU: return SELECT(y <= 0, SPLAT(0), dy);
+    case ACT_LEAKY_RELU: return SELECT(y <= 0, alpha * dy, dy);
+    case ACT_ELU: return SELECT(y <= 0, (y + alpha) * dy, dy);
+    case ACT_SELU: return SELECT(y <= 0, y + SPLAT(SELU_LAMBDA * SELU_ALPHA), SPLAT(SELU_LAMBDA)) * dy;
+    case ACT_SIGMOID: return dy * (y * (SPLAT(1) - y));
+    case ACT_TANH: return dy * (SPLAT(1) - y * y);
+    case ACT_SOFTPLUS: /* 1 - e^-y */
+        return -dy * FN(expm1_small)(FN(at_least)(-y, FN(K).expm1_min));
+    case ACT_GELU: /* Phi(x) + x phi(x) */
+        x = FN(at_most)(FN(at_least)(saved, -FN(K).phi_max), FN(K).phi_max);
+        s = FN(normal_cdf)(x, &slope);
+        return dy * (s + x * slope);
+    case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU: /* sigma(g) + x sigma'(g) g' */
+        x = FN(at_most)(FN(at_least)(saved, -FAR), FAR);
+        s = FN(sigmoid)(FN(gate)(x, act, &slope), &ds);
+        return dy * (s + x * ds * slope);
+    default: return dy;
+    }
+}
+
+/* Elements that do not fill a vector take the same way through a small buffer: the value of an element
+ * does not depend on its position. */
+#define FORWARD(act) case act: \
+    for (; i + VL <= n; i += VL) { *(V *)(y + i) = FN(activation)(*(const V *)(x + i), act, a); } break;
+
+/* y = f(x); y may be x. */
+NOINLINE void FN(activate)(const T *x, T *y, int64_t n, int act, T alpha)
+{
+    int64_t i = 0;
+    V a = SPLAT(alpha);
+    switch (act) {
+    FORWARD(ACT_RELU) FORWARD(ACT_LEAKY_RELU) FORWARD(ACT_ELU) FORWARD(ACT_SELU) FORWARD(ACT_SIGMOID)
+    FORWARD(ACT_TANH) FORWARD(ACT_SOFTPLUS) FORWARD(ACT_GELU) FORWARD(ACT_GELU_TANH)
+    FORWARD(ACT_GELU_SIGMOID) FORWARD(ACT_SILU)
+    default:
+        if (x != y) memmove(y, x, (size_t)n * sizeof(T));
+        return;
+    }
+    if (i < n) {
+        T t[VL] = {0};
+        memcpy(t, x + i, (size_t)(n - i) * sizeof(T));
+        FN(activate)(t, t, VL, act, alpha);
+        memcpy(y + i, t, (size_t)(n - i) * sizeof(T));
+    }
+}
+#undef FORWARD
+
+#define BACKWARD(act) case act: \
+    for (; i + VL <= n; i += VL) { \
+        *(V *)(da + i) = FN(activation_slope)(*(const V *)(dy + i), *(const V *)(saved + i), act, a); \
+    } break;
+
+/* da = dy f'; da may be dy or saved. */
+NOINLINE void FN(activate_backward)(const T *dy, const T *saved, T *da, int64_t n, int act, T alpha)
+{
+    int64_t i = 0;
+    V a = SPLAT(alpha);
+    switch (act) {
+    BACKWARD(ACT_RELU) BACKWARD(ACT_LEAKY_RELU) BACKWARD(ACT_ELU) BACKWARD(ACT_SELU) BACKWARD(ACT_SIGMOID)
+    BACKWARD(ACT_TANH) BACKWARD(ACT_SOFTPLUS) BACKWARD(ACT_GELU) BACKWARD(ACT_GELU_TANH)
+    BACKWARD(ACT_GELU_SIGMOID) BACKWARD(ACT_SILU)
+    default:
+        if (dy != da) memmove(da, dy, (size_t)n * sizeof(T));
+        return;
+    }
+    if (i < n) {
+        T t[VL] = {0}, u[VL] = {0};
+        memcpy(t, dy + i, (size_t)(n - i) * sizeof(T));
+        memcpy(u, saved + i, (size_t)(n - i) * sizeof(T));
+        FN(activate_backward)(t, u, t, VL, act, alpha);
+        memcpy(da + i, t, (size_t)(n - i) * sizeof(T));
+    }
+}
+#undef BACKWARD
+
+/* The sum of a vector, halved again and again. */
+INLINE T FN(vector_sum)(V x)
+{
+    T t[VL];
+    memcpy(t, &x, sizeof t);
+    for (int w = VL / 2; w > 0; w /= 2) for (int i = 0; i < w; i++) t[i] += t[i + w];
+    return t[0];
+}
+
+/* y = exp(x - max x) of a row (y may be x, or NULL); returns the sum and the maximum. */
+NOINLINE T FN(exp_row)(const T *x, T *y, int64_t n, T *maximum)
+{
+    const int64_t whole = n - n % VL;
+    T t[VL];
+    for (int i = 0; i < VL; i++) t[i] = -INFINITY;
+    if (whole < n) memcpy(t, x + whole, (size_t)(n - whole) * sizeof(T));
+    V rest, m, sum = SPLAT(0);
+    memcpy(&rest, t, sizeof t);
+    m = rest;
+    for (int64_t i = 0; i < whole; i += VL) {
+        V v = *(const V *)(x + i);
+        m = SELECT(v > m, v, m);
+    }
+    memcpy(t, &m, sizeof t);
+    T top = t[0];
+    for (int i = 1; i < VL; i++) top = t[i] > top ? t[i] : top;
+    *maximum = top;
+    for (int64_t i = 0; i < whole; i += VL) {
+        V e = FN(exp_negative)(*(const V *)(x + i) - SPLAT(top));
+        if (y) *(V *)(y + i) = e;
+        sum += e;
+    }
+    if (whole < n) {
+        V e = FN(exp_negative)(rest - SPLAT(top));
+        sum += e;
+        memcpy(t, &e, sizeof t);
+        if (y) memcpy(y + whole, t, (size_t)(n - whole) * sizeof(T));
+    }
+    return FN(vector_sum)(sum);
+}
+
+/* sum_i a_i b_i */
+NOINLINE T FN(dot_row)(const T *a, const T *b, int64_t n)
+{
+    V sum = SPLAT(0);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) sum += *(const V *)(a + i) * *(const V *)(b + i);
+    T s = FN(vector_sum)(sum);
+    for (; i < n; i++) s += a[i] * b[i];
+    return s;
+}
+
+/* sum_i (p_i - t_i)^2; d = scale (p - t) unless d is NULL */
+NOINLINE T FN(squared_row)(const T *p, const T *t, T *d, int64_t n, T scale)
+{
+    V sum = SPLAT(0);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        V e = *(const V *)(p + i) - *(const V *)(t + i);
+        if (d) *(V *)(d + i) = SPLAT(scale) * e;
+        sum += e * e;
+    }
+    T s = FN(vector_sum)(sum);
+    for (; i < n; i++) {
+        T e = p[i] - t[i];
+        if (d) d[i] = scale * e;
+        s += e * e;
+    }
+    return s;
+}
+#undef POLYNOMIAL

@@ -1,0 +1,1 @@
+"""Data sets, generated and read from files, and their way into the trainer in batches."""

@@ -1,0 +1,61 @@
+"""The one door to the kernels: the compiled ones, or their NumPy twins.
+
+`fastnn.use_kernels("reference")` switches every model of the process to the plain NumPy forms of
+`fastnn/reference/`, `fastnn.use_kernels("compiled")` switches back.
+"""
+
+import importlib
+
+#: Family -> names. A family is a file of the same name in `_ext/` and in `reference/`.
+FAMILIES = {
+    "gemm": ["gemm"],
+    "dense": ["dense_forward", "dense_backward"],
+    "conv": ["conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight", "im2col", "col2im"],
+    "pooling": [
+        "max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward",
+        "global_avg_pool2d_forward", "global_avg_pool2d_backward",
+    ],
+    "normalization": ["batchnorm_forward", "batchnorm_inference", "batchnorm_backward"],
+    "activations": [
+        "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
+    ],
+    "losses": ["softmax_cross_entropy", "squared_error"],
+    "dropout": ["dropout_forward", "dropout_backward"],
+    "optimizers": ["sgd_step", "momentum_step", "adam_step"],
+}  # fmt: skip
+
+_packages = {"compiled": "fastnn._ext", "reference": "fastnn.reference"}
+_current = ""
+
+
+def use_kernels(which):
+    """Switch all models to the compiled kernels or to their NumPy twins.
+
+    Parameters
+    ----------
+    which : {"compiled", "reference"}
+
+    Returns
+    -------
+    str
+        What was in use before, to switch back.
+    """
+    global _current
+    if which not in _packages:
+        raise ValueError(f"which: expected 'compiled' or 'reference'. Received: {which!r}")
+    before = _current
+    for family, names in FAMILIES.items():
+        module = importlib.import_module(f"{_packages[which]}.{family}")
+        for name in names:
+            globals()[name] = getattr(module, name)
+    _current = which
+    return before
+
+
+def kernels_in_use():
+    """Return "compiled" or "reference"."""
+    return _current
+
+
+use_kernels("compiled")
+from .reference.activations import SAVES_INPUT  # noqa: E402

@@ -1,0 +1,171 @@
+"""Activations as layers of their own; `Dense(120, activation="relu")` runs the same kernels, fused."""
+
+from .. import kernels
+from .base import Layer
+
+#: Names accepted by `activation=`, with the value of their parameter.
+DEFAULT_ALPHA = {
+    "linear": 0.0, "relu": 0.0, "leaky_relu": 0.01, "elu": 1.0, "selu": 0.0, "sigmoid": 0.0, "tanh": 0.0,
+    "softplus": 0.0, "gelu": 0.0, "gelu_tanh": 0.0, "gelu_sigmoid": 0.0, "silu": 0.0,
+}  # fmt: skip
+
+
+class Activation(Layer):
+    """An element-wise function `y = f(x)`, `dx = dy * f'(x)` (the notes, S2.10 and S7).
+
+    Parameters
+    ----------
+    function : str
+        Name of the function.
+    alpha : float, optional
+        Its parameter, where it has one.
+    """
+
+    kind = "activation"
+
+    def __init__(self, function, alpha=None, name=None):
+        super().__init__(name)
+        if function not in DEFAULT_ALPHA:
+            raise ValueError(f"function: expected one of {', '.join(DEFAULT_ALPHA)}. Received: {function!r}")
+        self.function = function
+        self.alpha = DEFAULT_ALPHA[function] if alpha is None else float(alpha)
+
+    def forward(self, x, training=False):
+        y = self.buffer(x.shape)
+        kernels.activation_forward(x, y, self.function, self.alpha)
+        self.saved = (x if self.function in kernels.SAVES_INPUT else y,)
+        return y
+
+    def backward(self, dy, input_gradient=True):
+        (saved,) = self.last_pass()
+        dx = self.buffer(dy.shape)
+        kernels.activation_backward(dy, saved, dx, self.function, self.alpha)
+        return dx
+
+
+class Linear(Activation):
+    """`f(x) = x`, for regression outputs (S2.4)."""
+
+    kind = "linear"
+
+    def __init__(self, name=None):
+        super().__init__("linear", name=name)
+
+
+class ReLU(Activation):
+    """`f(x) = max(0, x)`; derivative 0 at 0 (S7.4; Nair & Hinton 2010)."""
+
+    kind = "relu"
+
+    def __init__(self, name=None):
+        super().__init__("relu", name=name)
+
+
+class LeakyReLU(Activation):
+    """`f(x) = x` for x > 0, `alpha x` otherwise (S7.5; Maas et al. 2013)."""
+
+    kind = "leaky_relu"
+
+    def __init__(self, alpha=0.01, name=None):
+        if not alpha > 0:
+            raise ValueError(f"LeakyReLU: alpha: expected a positive number; ReLU() is alpha = 0. Received: {alpha!r}")
+        super().__init__("leaky_relu", alpha, name)
+
+
+class ELU(Activation):
+    """`f(x) = x` for x > 0, `alpha (exp(x) - 1)` otherwise (S7.6; Clevert et al. 2016)."""
+
+    kind = "elu"
+
+    def __init__(self, alpha=1.0, name=None):
+        if not alpha > 0:
+            raise ValueError(f"ELU: alpha: expected a positive number. Received: {alpha!r}")
+        super().__init__("elu", alpha, name)
+
+
+class SELU(Activation):
+    """ELU with the scale and alpha that keep mean 0 and variance 1 (S7.10; Klambauer et al. 2017)."""
+
+    kind = "selu"
+
+    def __init__(self, name=None):
+        super().__init__("selu", name=name)
+
+
+class Sigmoid(Activation):
+    """`f(x) = 1 / (1 + exp(-x))`, `f' = f (1 - f)` (S2.13, S7.2)."""
+
+    kind = "sigmoid"
+
+    def __init__(self, name=None):
+        super().__init__("sigmoid", name=name)
+
+
+class Tanh(Activation):
+    """`f(x) = tanh(x)`, `f' = 1 - f^2` (S2.13, S7.3)."""
+
+    kind = "tanh"
+
+    def __init__(self, name=None):
+        super().__init__("tanh", name=name)
+
+
+class Softplus(Activation):
+    """`f(x) = log(1 + exp(x))`, the smooth ReLU; `f' = sigmoid(x)` (Dugas et al. 2001)."""
+
+    kind = "softplus"
+
+    def __init__(self, name=None):
+        super().__init__("softplus", name=name)
+
+
+class GELU(Activation):
+    """`f(x) = x Phi(x)` with the normal distribution function Phi (S7.9; Hendrycks & Gimpel 2016).
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh", "sigmoid"}
+        Exact, `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`, or the notes' `x sigmoid(1.702 x)`.
+    """
+
+    kind = "gelu"
+
+    def __init__(self, approximate="none", name=None):
+        functions = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "gelu_sigmoid"}
+        if approximate not in functions:
+            raise ValueError(f"GELU: approximate: expected one of {', '.join(functions)}. Received: {approximate!r}")
+        self.approximate = approximate
+        super().__init__(functions[approximate], name=name)
+
+
+class SiLU(Activation):
+    """`f(x) = x sigmoid(x)` (S7.11; Elfwing et al. 2018), Swish with beta = 1."""
+
+    kind = "silu"
+
+    def __init__(self, name=None):
+        super().__init__("silu", name=name)
+
+
+class Softmax(Layer):
+    """`y_j = exp(x_j) / sum_k exp(x_k)` along the last axis (S2.5).
+
+    For training, leave it out: `SoftmaxCrossEntropy` takes the logits and is more exact.
+    """
+
+    kind = "softmax"
+
+    def forward(self, x, training=False):
+        y = self.buffer(x.shape)
+        kernels.softmax_forward(self._rows(x), self._rows(y))
+        self.saved = (y,)
+        return y
+
+    def backward(self, dy, input_gradient=True):
+        (y,) = self.last_pass()
+        dx = self.buffer(dy.shape)
+        kernels.softmax_backward(self._rows(dy), self._rows(y), self._rows(dx))
+        return dx
+
+    def _rows(self, x):
+        return x.reshape(-1, self.input_shape[-1])

@@ -1,0 +1,243 @@
+"""What every layer is: a shape rule, parameters, forward and backward."""
+
+import inspect
+
+from .. import initializers, kernels
+from ..errors import NotBuiltError, ShapeError
+from ..parameter import Parameter
+
+#: Layer classes by name, for loading a model from its file. Subclasses enter themselves.
+REGISTRY: dict[str, type] = {}
+
+
+class Layer:
+    """Base of all layers; copy the nearest one to write your own.
+
+    A subclass sets `kind` and writes `shape_rule`, `forward` and `backward`, and `create_parameters` if it
+    has any. Constructor arguments are kept in attributes of the same names (`config` reads them).
+    `fastnn.testing.check_layer` tells whether the layer is right.
+
+    Attributes
+    ----------
+    input_shape, output_shape : tuple of int
+        Shapes of one sample, without the batch axis; known once the model is built.
+    saved : tuple or None
+        What `backward` needs of the last `forward`.
+    """
+
+    kind = "layer"
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        REGISTRY[cls.__name__] = cls
+
+    def __init__(self, name=None):
+        self.name = name
+        self.input_shape = self.output_shape = None
+        self.saved = None
+        self.workspace = None  # of the outermost model, like dtype
+        self.dtype = None
+        self.index = 0  # position in the model; random layers draw from it
+        self.own_parameters = {}
+        self.own_buffers = {}  # name -> array that is saved but not trained
+
+    # To be written by a layer
+
+    def shape_rule(self, input_shape):
+        """Output shape of one sample; raises `ShapeError` if `input_shape` does not fit."""
+        return input_shape
+
+    def create_parameters(self, input_shape):
+        """Call `add_parameter` for each parameter."""
+
+    def forward(self, x, training=False):
+        """Output `(N, *output_shape)` for `x (N, *input_shape)`."""
+        raise NotImplementedError(f"{type(self).__name__}.forward is not written")
+
+    def backward(self, dy, input_gradient=True):
+        """Gradient to the input; adds to the parameters' gradients.
+
+        With `input_gradient=False` the result may be None: the first layer of a model saves its work.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.backward is not written")
+
+    def multiply_adds(self):
+        """Multiply-adds of one sample's forward pass."""
+        return 0
+
+    # What a layer may use
+
+    def add_parameter(self, name, shape, initializer, decay=True):
+        """Declare a parameter; its values come when the model allocates `theta`."""
+        parameter = Parameter(name, shape, initializer, decay)
+        self.own_parameters[name] = parameter
+        return parameter
+
+    def add_buffer(self, name, array):
+        """Declare an array that belongs to the state dict but is not trained."""
+        self.own_buffers[name] = array
+        return array
+
+    def buffer(self, shape):
+        """An uninitialised array of the model's workspace."""
+        return self.workspace.take(shape, self.dtype)
+
+    def last_pass(self):
+        """`saved`, or the error that there was no forward pass."""
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self.label()}: backward was called before forward. Call forward(x) first "
+                "(predict(x) keeps nothing for a backward pass)."
+            )
+        return self.saved
+
+    # What the containers use
+
+    def children(self):
+        """Layers inside this one."""
+        return []
+
+    def walk(self, prefix=""):
+        """Yield `(path, layer)` for this layer and all inside it, `"residual1.conv1"`."""
+        yield prefix, self
+        for child in self.children():
+            yield from child.walk(f"{prefix}.{child.name}" if prefix else child.name)
+
+    def build(self, input_shape):
+        """Fix the shapes and declare the parameters."""
+        self.input_shape = tuple(input_shape)
+        self.output_shape = tuple(self.shape_rule(self.input_shape))
+        self.create_parameters(self.input_shape)
+
+    def config(self):
+        """Constructor arguments, as JSON can hold them."""
+        arguments = inspect.signature(type(self).__init__).parameters.values()
+        values = {
+            a.name: getattr(self, a.name)
+            for a in arguments
+            if a.kind is not a.VAR_KEYWORD and a.name not in ("self", "name")
+        }
+        if self.name:
+            values["name"] = self.name
+        # A function cannot be saved, and a loaded layer needs no first values.
+        return {name: _to_json(v) for name, v in values.items() if not callable(v)}
+
+    def label(self):
+        """Name and class, for messages."""
+        return f"{self.name} ({type(self).__name__})" if self.name else type(self).__name__
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.config().items() if k != "name")
+        return f"{type(self).__name__}({arguments})"
+
+
+def to_config(layer):
+    """A layer as JSON can hold it."""
+    return {"class": type(layer).__name__, "config": layer.config()}
+
+
+def from_config(config):
+    """A new layer from `to_config`'s result."""
+    name = config["class"]
+    if name not in REGISTRY:
+        raise ValueError(
+            f"layer class: expected one of {', '.join(sorted(REGISTRY))}. Received: {name!r}; "
+            "if the class is your own, import the module that defines it before loading"
+        )
+    return REGISTRY[name](**{key: _from_json(v) for key, v in config["config"].items()})
+
+
+def _to_json(value):
+    if isinstance(value, Layer):
+        return to_config(value)
+    return [_to_json(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _from_json(value):
+    if isinstance(value, dict) and "class" in value:
+        return from_config(value)
+    return [_from_json(v) for v in value] if isinstance(value, list) else value
+
+
+def resolve_activation(activation):
+    """`(name, alpha)` of an `activation=` argument: None, a name, or an activation layer."""
+    if activation is None:
+        return "linear", 0.0
+    if isinstance(activation, Layer) and hasattr(activation, "function"):
+        return activation.function, activation.alpha
+    from .activations import DEFAULT_ALPHA
+
+    if not isinstance(activation, str) or activation not in DEFAULT_ALPHA:
+        raise ValueError(
+            f"activation: expected None, an activation layer such as LeakyReLU(0.1), or one of "
+            f"{', '.join(DEFAULT_ALPHA)}. Received: {activation!r}"
+        )
+    return activation, DEFAULT_ALPHA[activation]
+
+
+class WeightedLayer(Layer):
+    """A layer that computes a pre-activation `a` from a weight and a bias, and `h = activation(a)` fused.
+
+    What Dense and Conv2D share.
+    """
+
+    def __init__(self, activation, use_bias, weight_init, bias_init, name):
+        super().__init__(name)
+        self.activation = activation
+        self.use_bias = use_bias
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+        self.function, self.alpha = resolve_activation(activation)
+        self.bias = None
+
+    def create_weight(self, weight_shape):
+        """Declare weight `(out, ...)` and bias `(out,)`."""
+        self.weight = self.add_parameter(
+            "weight", weight_shape, initializers.get(self.weight_init, self.function)
+        )
+        if self.use_bias:
+            self.bias = self.add_parameter(
+                "bias", weight_shape[:1], initializers.get(self.bias_init), decay=False
+            )
+
+    def linear(self, x, y, activation, alpha):
+        """`y = activation(pre-activation of x)`, by the layer's kernel."""
+        raise NotImplementedError
+
+    def forward_to(self, x, y):
+        """Fill `y`, and keep what backward needs."""
+        if self.function in kernels.SAVES_INPUT and self.workspace.keep:
+            a = self.buffer(y.shape)
+            self.linear(x, a, "linear", 0.0)
+            kernels.activation_forward(a, y, self.function, self.alpha)
+            self.saved = x, a
+        else:
+            self.linear(x, y, self.function, self.alpha)
+            self.saved = x, y
+        return y
+
+    def to_pre_activation(self, dy, h):
+        """`da = dy * activation'`, from what forward kept."""
+        if self.function == "linear":
+            return dy
+        da = self.buffer(dy.shape)
+        kernels.activation_backward(dy, h, da, self.function, self.alpha)
+        return da
+
+
+def positive_int(value, name, layer):
+    """`value` as an int of at least 1, or an error."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{layer}: {name}: expected an integer of at least 1. Received: {value!r}")
+    return int(value)
+
+
+def pair(value, name, layer):
+    """A number or a pair of numbers as `(vertical, horizontal)`."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{layer}: {name}: expected a number or a pair. Received: {value!r}")
+    return tuple(positive_int(v, name, layer) for v in values)
+
+
+__all__ = ["Layer", "NotBuiltError", "ShapeError", "WeightedLayer", "from_config", "to_config"]

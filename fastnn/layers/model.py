@@ -1,0 +1,275 @@
+"""A model: a layer made of layers that owns all their parameters as one vector."""
+
+import numpy as np
+
+from ..errors import NotBuiltError, ShapeError
+from ..workspace import Workspace, aligned_empty
+from .base import Layer
+
+
+class Model(Layer):
+    """What Sequential, Residual and Concat share. The outermost one owns parameters and buffers.
+
+    Attributes
+    ----------
+    theta, grad : ndarray (n_parameters,)
+        All trainable parameters in one vector, and the loss's gradient; the layers' parameters are views
+        (the notes' theta and its gradient, S2.3). `grad` is allocated by its first use.
+    parameters : dict of str to Parameter
+        `"conv1.weight"` -> parameter.
+    buffers : dict of str to ndarray
+        Arrays that are saved but not trained.
+    """
+
+    def __init__(self, layers, input_shape=None, seed=None, dtype="float32", name=None):
+        super().__init__(name)
+        self.layers = [self._checked(layer) for layer in layers]
+        self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+        self.model_dtype = np.dtype(dtype)
+        if self.model_dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype: expected 'float32' or 'float64'. Received: {dtype!r}")
+        self.given_shape = None if input_shape is None else tuple(int(n) for n in input_shape)
+        self.is_root = True
+        self.parameters, self.buffers = {}, {}
+        self._theta = self._grad = None
+        self._name_children()
+        if self.given_shape is not None:
+            self.build_model(self.given_shape)
+
+    def _checked(self, layer):
+        if not isinstance(layer, Layer):
+            hint = "; write Dense(10), not Dense" if isinstance(layer, type) else ""
+            raise TypeError(f"{type(self).__name__}: expected layers. Received: {layer!r}{hint}")
+        if isinstance(layer, Model):
+            if not layer.is_root:
+                raise ValueError(f"{layer.label()} is already part of another model; build a new one")
+            layer.is_root = False
+            layer.parameters, layer.buffers, layer._theta, layer._grad = {}, {}, None, None
+        return layer
+
+    def children(self):
+        return self.layers
+
+    def _name_children(self):
+        counts, taken = {}, {layer.name for layer in self.children() if layer.name}
+        for layer in self.children():
+            if layer.name is None:
+                while True:
+                    counts[layer.kind] = counts.get(layer.kind, 0) + 1
+                    name = f"{layer.kind}{counts[layer.kind]}"
+                    if name not in taken:
+                        break
+                layer.name = name
+        names = [layer.name for layer in self.children()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"layer names: expected different names. Received: {name!r} twice")
+
+    # Building
+
+    def build_model(self, input_shape):
+        """Fix all shapes and collect the parameters; their memory comes with its first use."""
+        self.workspace = Workspace(self.seed)
+        self.build(input_shape)
+        self.parameters, self.buffers = {}, {}
+        for index, (path, layer) in enumerate(self.walk()):
+            layer.workspace, layer.dtype, layer.index = self.workspace, self.model_dtype, index
+            for name, parameter in layer.own_parameters.items():
+                parameter.owner = self
+                self.parameters[f"{path}.{name}"] = parameter
+            for name in layer.own_buffers:
+                layer.own_buffers[name] = layer.own_buffers[name].astype(self.model_dtype)
+                self.buffers[f"{path}.{name}"] = layer.own_buffers[name]
+        self._all = list(self.parameters.values())
+
+    def allocate_parameters(self):
+        """Allocate and initialise `theta`: parameter i draws from stream i of the seed."""
+        if self._theta is not None:
+            return
+        self._theta = self._views("_data")
+        streams = np.random.SeedSequence(self.seed).spawn(len(self._all))
+        for parameter, stream in zip(self._all, streams):
+            parameter._data[...] = parameter.initializer(parameter.shape, np.random.default_rng(stream))
+
+    def allocate_gradients(self):
+        """Allocate `grad`, all zero."""
+        self.allocate_parameters()
+        if self._grad is None:
+            self._grad = self._views("_grad")
+            self._grad[:] = 0
+
+    def _views(self, attribute):
+        vector = aligned_empty((self.n_parameters,), self.model_dtype)
+        start = 0
+        for parameter in self._all:
+            setattr(parameter, attribute, vector[start : start + parameter.size].reshape(parameter.shape))
+            start += parameter.size
+        return vector
+
+    @property
+    def n_parameters(self):
+        """Number of trainable numbers; counted without allocating them."""
+        return sum(parameter.size for parameter in self.parameters.values())
+
+    @property
+    def theta(self):
+        self._need_built()
+        self.allocate_parameters()
+        return self._theta
+
+    @property
+    def grad(self):
+        self._need_built()
+        self.allocate_gradients()
+        for parameter in self._all:
+            if not parameter.fresh:  # no backward pass has written it since zero_grad()
+                parameter._grad[...] = 0
+                parameter.fresh = True
+        return self._grad
+
+    def zero_grad(self):
+        """Start a new gradient: the next backward pass overwrites it."""
+        for parameter in self._all:
+            parameter.fresh = False
+
+    def _need_built(self):
+        if self.workspace is None or not self.is_root:
+            raise NotBuiltError(
+                f"{self.label()}: expected a model with known input shape. Give input_shape=(...) to the outermost "
+                "model, or call forward once"
+                if self.is_root
+                else f"{self.label()} is part of a larger model, which owns theta and grad; ask that one"
+            )
+
+    # Passes
+
+    def check_input(self, x):
+        """`x` as the model takes it, or an error; a non-contiguous array is copied."""
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x: expected a NumPy array. Received: {type(x).__name__}")
+        if self.workspace is None:
+            if x.ndim < 2:
+                raise ShapeError(f"x: expected a batch (N, ...). Received: shape={x.shape}")
+            self.build_model(x.shape[1:])
+        if x.shape[1:] != self.input_shape:
+            hint = ""
+            if x.shape == self.input_shape:
+                hint = "; a single sample needs a batch axis: x[None]"
+            elif x.shape[1:] + (1,) == self.input_shape:
+                hint = "; grey images have one channel: x[..., None]"
+            raise ShapeError(f"x: expected shape (N, {str(self.input_shape)[1:]}. Received: shape={x.shape}{hint}")
+        if x.dtype != self.model_dtype:
+            raise TypeError(
+                f"x: expected dtype {self.model_dtype}, the model's. Received: dtype={x.dtype}; "
+                f"convert it with x.astype('{self.model_dtype}')"
+                + (" / 255" if x.dtype == np.uint8 else "")
+            )
+        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+
+    def check_output_gradient(self, dy):
+        """`dy` of the outermost model, contiguous."""
+        if dy.shape[1:] != self.output_shape or dy.dtype != self.model_dtype:
+            raise ShapeError(
+                f"dy: expected shape (N, {str(self.output_shape)[1:]} and dtype {self.model_dtype}. "
+                f"Received: shape={dy.shape}, dtype={dy.dtype}"
+            )
+        return dy if dy.flags.c_contiguous else np.ascontiguousarray(dy)
+
+    def predict(self, x, batch_size=256):
+        """Outputs for all samples, in batches; the result is the caller's own.
+
+        Parameters
+        ----------
+        x : ndarray (N, *input_shape)
+            A memory map works too: a batch at a time is read.
+        batch_size : int
+
+        Returns
+        -------
+        ndarray (N, *output_shape)
+        """
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x: expected a NumPy array. Received: {type(x).__name__}")
+        if self.workspace is None and x.ndim > 1:
+            self.build_model(x.shape[1:])
+        keep, self.workspace.keep = self.workspace.keep, False
+        try:
+            if 0 < len(x) <= batch_size:
+                y = self.forward(x).copy()
+            else:
+                y = np.empty((len(x), *self.output_shape), self.model_dtype)
+                self.check_input(x[:0])
+                for start in range(0, len(x), batch_size):
+                    y[start : start + batch_size] = self.forward(x[start : start + batch_size])
+        finally:
+            self.workspace.keep = keep
+        return y
+
+    # State
+
+    def state_dict(self):
+        """Copies of all parameters and buffers, `{"conv1.weight": array, ...}`."""
+        self._need_built()
+        self.allocate_parameters()
+        state = {name: parameter.data.copy() for name, parameter in self.parameters.items()}
+        return state | {name: array.copy() for name, array in self.buffers.items()}
+
+    def load_state_dict(self, state):
+        """Take over all arrays of `state`; nothing changes unless names, shapes and dtypes all fit.
+
+        Raises
+        ------
+        ValueError
+            With the names that are missing, extra or of another shape.
+        """
+        self._need_built()
+        self.allocate_parameters()
+        own = {name: parameter.data for name, parameter in self.parameters.items()} | self.buffers
+        faults = [f"missing: {name}" for name in own if name not in state]
+        faults += [f"unexpected: {name}" for name in state if name not in own]
+        for name, array in own.items():
+            if name in state and (state[name].shape != array.shape or state[name].dtype != array.dtype):
+                faults.append(
+                    f"{name}: expected {array.shape} {array.dtype}. "
+                    f"Received: {state[name].shape} {state[name].dtype}"
+                )
+        if faults:
+            raise ValueError("state_dict does not fit this model (nothing was loaded):\n  " + "\n  ".join(faults))
+        for name, array in own.items():
+            array[...] = state[name]
+
+    def save(self, path):
+        """Write the model to a safetensors file, atomically; `fastnn.load` reads it."""
+        from ..files import save_model
+
+        save_model(self, path)
+
+    def config(self):
+        return super().config() | {
+            "input_shape": self.input_shape if self.is_root else None,
+            "seed": self.seed,
+            "dtype": str(self.model_dtype),
+        }
+
+    def summary(self):
+        """Table of the layers: output shape, parameters, multiply-adds and memory of one sample."""
+        from .summary import summary
+
+        if self.input_shape is None:
+            self._need_built()
+        return summary(self)
+
+    def __getitem__(self, name):
+        """A layer by its path, `model["conv1"]`, or by its position."""
+        if isinstance(name, int):
+            return self.layers[name]
+        for path, layer in self.walk():
+            if path == name:
+                return layer
+        raise KeyError(f"layer: expected one of {', '.join(p for p, _ in self.walk() if p)}. Received: {name!r}")
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __len__(self):
+        return len(self.layers)

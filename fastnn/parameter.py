@@ -1,0 +1,56 @@
+"""A parameter: values and gradient of one shape, both views into the model's vectors."""
+
+
+class Parameter:
+    """One array that training changes.
+
+    Attributes
+    ----------
+    name : str
+        `"weight"`, `"bias"`, ...; the model's state dict prefixes the layer's name.
+    shape : tuple of int
+    initializer : callable
+        `initializer(shape, rng) -> array`.
+    decay : bool
+        Whether weight decay and penalties apply (weights yes; biases and normalisation no).
+    """
+
+    def __init__(self, name, shape, initializer, decay=True):
+        self.name = name
+        self.shape = tuple(int(n) for n in shape)
+        self.initializer = initializer
+        self.decay = decay
+        self.owner = None  # the outermost model, which allocates theta and grad
+        self._data = None
+        self._grad = None
+        self.fresh = False  # the gradient has been written since zero_grad()
+
+    @property
+    def size(self):
+        """Number of elements."""
+        n = 1
+        for length in self.shape:
+            n *= length
+        return n
+
+    @property
+    def data(self):
+        """Values: a view into `model.theta`."""
+        if self._data is None:
+            self.owner.allocate_parameters()
+        return self._data
+
+    @property
+    def grad(self):
+        """Gradient: a view into `model.grad`, allocated by the first backward pass."""
+        if self._grad is None:
+            self.owner.allocate_gradients()
+        return self._grad
+
+    def accumulate(self):
+        """Whether a kernel is to add to `grad`: not on its first use after `zero_grad()`."""
+        fresh, self.fresh = self.fresh, True
+        return fresh
+
+    def __repr__(self):
+        return f"Parameter({self.name!r}, shape={self.shape})"

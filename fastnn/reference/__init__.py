@@ -1,0 +1,1 @@
+"""Plain NumPy twins of the compiled kernels: same names, same signatures. Read these first."""
