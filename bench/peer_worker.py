@@ -51,7 +51,7 @@ class Worker:
             for _ in range(calls):
                 result = call()
             self.synchronize(result)
-            samples.append((time.perf_counter() - start) / calls)
+            samples.append(round((time.perf_counter() - start) / calls, 9))
         gc.enable()
         return samples
 

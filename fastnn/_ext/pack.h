@@ -3,28 +3,66 @@
 #define FASTNN_PACK_H
 #include "vec.h"
 
-/* Blocks of BLOCK rows keep a transposition's source lines and destination in the level 1 cache. */
-#define PACK_BLOCK 16
-#define DEFINE_PACK(T, name)                                                                                \
-    NOINLINE void name(const T *src, int64_t row, int64_t col, int64_t K, int64_t n, int64_t width, T *dst)  \
-    {                                                                                                       \
-        if (n < width) memset(dst, 0, (size_t)(K * width) * sizeof(T));                                      \
-        if (col == 1) {                                                                                     \
-            if (n == width && width == 2 * VL_##T) {                                                         \
-                for (int64_t k = 0; k < K; k++) memcpy(dst + k * (2 * VL_##T), src + k * row, 2 * VL_##T * sizeof(T)); \
-                return;                                                                                     \
-            }                                                                                               \
-            for (int64_t k = 0; k < K; k++) for (int64_t j = 0; j < n; j++) dst[k * width + j] = src[k * row + j]; \
-            return;                                                                                         \
-        }                                                                                                   \
-        for (int64_t k0 = 0; k0 < K; k0 += PACK_BLOCK) {                                                     \
-            int64_t k1 = k0 + PACK_BLOCK < K ? k0 + PACK_BLOCK : K;                                          \
-            for (int64_t j = 0; j < n; j++)                                                                  \
-                for (int64_t k = k0; k < k1; k++) dst[k * width + j] = src[k * row + j * col];               \
-        }                                                                                                   \
-    }
-#define VL_float VL_F32
-#define VL_double VL_F64
-DEFINE_PACK(float, pack_columns_f32)
-DEFINE_PACK(double, pack_columns_f64)
+/* A square of VL x VL numbers is transposed in registers: each of log2(VL) rounds interleaves rows i and
+ * i + VL/2, which rotates the bits of (row, column) by one. One shuffle for VL numbers and round, where
+ * a scalar copy needs VL loads and stores. */
+#if FASTNN_VECTOR && defined(__has_builtin)
+  #if __has_builtin(__builtin_shufflevector)
+    #define FASTNN_SHUFFLE 1
+  #endif
+#endif
+#define LOW_2 0, 2
+#define HIGH_2 1, 3
+#define LOW_4 0, 4, 1, 5
+#define HIGH_4 2, 6, 3, 7
+#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+
+#define T float
+#define V v_f32
+#define VL VL_F32
+#define FN(name) name##_f32
+#if !FASTNN_VECTOR
+#elif VBYTES == 64
+  #define LOW LOW_16
+  #define HIGH HIGH_16
+#elif VBYTES == 32
+  #define LOW LOW_8
+  #define HIGH HIGH_8
+#else
+  #define LOW LOW_4
+  #define HIGH HIGH_4
+#endif
+#include "pack_body.h"
+#undef T
+#undef V
+#undef VL
+#undef FN
+#undef LOW
+#undef HIGH
+
+#define T double
+#define V v_f64
+#define VL VL_F64
+#define FN(name) name##_f64
+#if !FASTNN_VECTOR
+#elif VBYTES == 64
+  #define LOW LOW_8
+  #define HIGH HIGH_8
+#elif VBYTES == 32
+  #define LOW LOW_4
+  #define HIGH HIGH_4
+#else
+  #define LOW LOW_2
+  #define HIGH HIGH_2
+#endif
+#include "pack_body.h"
+#undef T
+#undef V
+#undef VL
+#undef FN
+#undef LOW
+#undef HIGH
 #endif

@@ -244,6 +244,14 @@ NOINLINE T FN(exp_row)(const T *x, T *y, int64_t n, T *maximum)
     return FN(vector_sum)(sum);
 }
 
+/* y = a + b; y may be a or b, which the compiler's own vector loop would not allow. */
+NOINLINE void FN(add_row)(const T *a, const T *b, T *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) *(V *)(y + i) = *(const V *)(a + i) + *(const V *)(b + i);
+    for (; i < n; i++) y[i] = a[i] + b[i];
+}
+
 /* sum_i a_i b_i */
 NOINLINE T FN(dot_row)(const T *a, const T *b, int64_t n)
 {

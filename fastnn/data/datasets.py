@@ -137,7 +137,8 @@ def fashion_mnist(path=None, *, sample=False, download=True, dtype="float32"):
     """
     if sample:
         return fashion_mnist_sample(dtype)
-    return _idx_set("fashion_mnist", path, download, dtype)
+    dtype = _pixel_type(dtype)
+    return _idx_set(_locate("fashion_mnist", path, download), dtype)
 
 
 def mnist(path=None, *, download=True, dtype="float32"):
@@ -149,7 +150,8 @@ def mnist(path=None, *, download=True, dtype="float32"):
     -----
     LeCun, Bottou, Bengio, Haffner (1998), Gradient-based learning applied to document recognition.
     """
-    return _idx_set("mnist", path, download, dtype)
+    dtype = _pixel_type(dtype)
+    return _idx_set(_locate("mnist", path, download), dtype)
 
 
 def cifar10(path=None, *, download=True, dtype="float32"):
@@ -249,9 +251,8 @@ def available(path=None):
     return result
 
 
-def _idx_set(name, path, download, dtype):
-    dtype = _pixel_type(dtype)
-    found = _locate(name, path, download)
+def _idx_set(found, dtype):
+    """Both parts of a set from its four IDX files."""
     sets = []
     for image_file, label_file in (found[:2], found[2:]):
         x = files.read_idx(image_file, mmap=dtype == np.uint8)
@@ -310,7 +311,7 @@ def _locate(name, path, download):
     if found:
         if path is not None and place != "path":
             warnings.warn(f"path: expected the files of {name} in {path}. They are not there; "
-                          f"using {found[0].parent}.", stacklevel=4)  # fmt: skip
+                          f"using {found[0].parent}.", stacklevel=3)  # fmt: skip
         return found
     reason = "download: switched off (download=False)"
     if download:
@@ -318,9 +319,9 @@ def _locate(name, path, download):
             return _download(name)
         except (OSError, MissingExtraError) as error:
             reason = f"download: {error}"
-    lines = "\n  ".join([*seen, reason])
+    places = "\n  ".join([*seen, reason])
     ways = "\n  ".join(_remedies(name))
-    raise FileNotFoundError(f"{name}: expected its files in one of these places:\n  {lines}\nWays out:\n  {ways}")
+    raise FileNotFoundError(f"{name}: expected its files in one of these:\n  {places}\nWays out:\n  {ways}")
 
 
 def _download(name):
@@ -333,12 +334,15 @@ def _download(name):
 
 
 def _remedies(name):
+    """What a user can do to have a set here."""
     source = SOURCES[name]
     ways = [f"sudo apt install {source.package}"] if source.package else []
     ways.append("pip install 'fastnn-edu[data]', then load it once with a connection to the internet")
-    ways.append(f"give the folder of {', '.join(source.downloads)} as path, "
-                f"or put it into a folder {source.folders[0]} in the folder named by FASTNN_DATA"
-                + (f" (now {os.environ['FASTNN_DATA']})" if os.environ.get("FASTNN_DATA") else ""))  # fmt: skip
+    root = os.environ.get("FASTNN_DATA")
+    ways.append(
+        f"give the folder of {', '.join(source.downloads)} as path, or put it as {source.folders[0]} "
+        f"into the folder named by FASTNN_DATA ({f'now {root}' if root else 'not set'})"
+    )
     if name == "fashion_mnist":
         ways.append("fashion_mnist_sample() has 7,000 of its images and needs no file")
     return ways

@@ -245,11 +245,11 @@ def download(urls, md5, target):
     for url in urls:
         try:
             return Path(pooch.retrieve(url, f"md5:{md5}", target.name, target.parent))
+        except OSError as error:  # noqa: PERF203 (the network's exceptions are OSErrors too)
+            failures.append(f"{url}: {error}")
         except ValueError as error:
             raise FileFormatError(
                 f"{url}: expected a file with the MD5 checksum {md5}. Received: {error} "
                 "Nothing was kept. Try again later, or fetch the file by hand and give its folder as path."
             ) from error
-        except OSError as error:  # the network's exceptions are OSErrors too
-            failures.append(f"{url}: {error}")
     raise OSError("; ".join(failures))

@@ -93,14 +93,11 @@ class Optimizer:
         """One update of `model.theta` by `model.grad`, which stays as it is."""
         if self._runs is None:
             self._runs = self._divide()
-        if not self._fresh:
-            self.model.grad  # zeroes what no backward pass has written  # noqa: B018
+        self.model.grad  # noqa: B018 - zeroes what no backward pass has written
         lr = self._lr if not self._scheduled else self.current_lr()
         for weight_decay, arrays in self._runs:
             self.update(lr, weight_decay, *arrays)
         self.n_steps += 1
-
-    _fresh = False
 
     def _divide(self):
         """`(weight decay, (theta, grad, *state))` of each run of parameters with the same weight decay."""

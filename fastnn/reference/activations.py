@@ -1,0 +1,86 @@
+"""Activations, their derivatives and softmax in NumPy (the notes, S2.5, S2.13 and S7).
+
+`alpha` is the slope of leaky_relu and the scale of elu; the others ignore it.
+"""
+
+import math
+
+import numpy as np
+
+#: Names whose derivative is computed from the pre-activation instead of the output.
+SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu"])
+
+SELU_LAMBDA, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def sigmoid(x):
+    """1 / (1 + e^-x), written so that nothing overflows."""
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def gate(x, activation):
+    """The functions x sigma(g(x)): returns g and its derivative."""
+    if activation == "gelu_sigmoid":
+        return 1.702 * x, 1.702
+    if activation == "gelu_tanh":  # (1 + tanh u) / 2 = sigma(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+        c = 2 * math.sqrt(2 / math.pi)
+        return c * (x + 0.044715 * x**3), c * (1 + 3 * 0.044715 * x**2)
+    return x, 1.0
+
+
+def activation_forward(x, y, activation, alpha=0.0):
+    """`y = f(x)`; y may be x."""
+    below = np.maximum(x, -1e4)  # where the gates are 0; -inf * 0 would be NaN
+    y[...] = {
+        "linear": lambda: x,
+        "relu": lambda: np.where(x <= 0, 0, x),
+        "leaky_relu": lambda: np.where(x <= 0, alpha * x, x),
+        "elu": lambda: np.where(x <= 0, alpha * np.expm1(np.minimum(x, 0)), x),
+        "selu": lambda: SELU_LAMBDA * np.where(x <= 0, SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
+        "sigmoid": lambda: sigmoid(x),
+        "tanh": lambda: np.tanh(x),
+        "softplus": lambda: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+        "gelu": lambda: below * erfc(-below / math.sqrt(2)) / 2,
+    }.get(activation, lambda: below * sigmoid(gate(below, activation)[0]))()
+
+
+def activation_backward(dy, saved, da, activation, alpha=0.0):
+    """`da = dy f'(a)`: `saved` is y = f(a), or a itself for the names in SAVES_INPUT; da may be dy."""
+
+    def gelu_slope(x):  # Phi(x) + x phi(x)
+        return erfc(-x / math.sqrt(2)) / 2 + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+
+    def gate_slope(x):  # sigma(g) + x sigma'(g) g'
+        g, dg = gate(x, activation)
+        return sigmoid(g) + x * sigmoid(g) * sigmoid(-g) * dg
+
+    y, x = saved, np.clip(saved, -1e4, 1e4)
+    da[...] = {
+        "linear": lambda: dy,
+        "relu": lambda: np.where(y <= 0, 0, dy),
+        "leaky_relu": lambda: np.where(y <= 0, alpha * dy, dy),
+        "elu": lambda: np.where(y <= 0, (y + alpha) * dy, dy),
+        "selu": lambda: dy * np.where(y <= 0, y + SELU_LAMBDA * SELU_ALPHA, SELU_LAMBDA),
+        "sigmoid": lambda: dy * y * (1 - y),
+        "tanh": lambda: dy * (1 - y**2),
+        "softplus": lambda: dy * -np.expm1(-y),
+        "gelu": lambda: dy * gelu_slope(x),
+    }.get(activation, lambda: dy * gate_slope(x))()
+
+
+def add_forward(a, b, y, activation="linear", alpha=0.0):
+    """`y = f(a + b)`, the end of a residual block."""
+    activation_forward(a + b, y, activation, alpha)
+
+
+def softmax_forward(x, y):
+    """`y = e^x / sum(e^x)` in each row; subtracting the maximum changes nothing and avoids overflow."""
+    e = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
+    y[...] = e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(dy, y, dx):
+    """`dx = y (dy - sum(dy y))` in each row."""
+    dx[...] = y * (dy - (dy * y).sum(axis=1, keepdims=True))
