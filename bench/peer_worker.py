@@ -68,15 +68,17 @@ class Worker:
 
     def prepare(self, task: str) -> dict[str, Any]:
         """Build all candidates, keep the fastest (by the lower decile: noise must not choose)."""
-        ready = {name: (call, self.warm_up(call)) for name, call in self.candidates(task).items()}
+        try:
+            calls = self.candidates(task)
+        except NotImplementedError as error:
+            return {"chosen": None, "unsupported": str(error)}
+        ready = {name: (call, self.warm_up(call)) for name, call in calls.items()}
         times: dict[str, float] = {}
         for _ in range(2 if len(ready) > 1 else 0):
-            for name, (call, calls) in ready.items():
-                samples = sorted(self.samples(call, calls, 0.2))
+            for name, (call, n) in ready.items():
+                samples = sorted(self.samples(call, n, 0.2))
                 seconds = samples[len(samples) // 10]
                 times[name] = min(seconds, times.get(name, seconds))
-        if not ready:
-            return {"chosen": None}
         name = min(times, key=times.__getitem__) if times else next(iter(ready))
         self.chosen[task] = ready[name]
         return {"chosen": name, "candidates_ms": {key: 1e3 * t for key, t in times.items()}}

@@ -125,7 +125,9 @@ def race(network: str, peers: list[str], options: argparse.Namespace) -> dict[st
                     continue
                 say(f"{network}: {peer} prepares to {task}")
                 try:
-                    results[peer][task] = {**process.ask("prepare", task), "samples": [], "rounds_ms": []}
+                    results[peer][task] = process.ask("prepare", task)
+                    if results[peer][task]["chosen"] is not None:
+                        results[peer][task] |= {"samples": [], "rounds_ms": []}
                 except PeerError as error:
                     results[peer][task] = {"error": str(error)}
             for turn in range(options.rounds):
@@ -158,12 +160,11 @@ def take_turn(process: Process, running: dict[str, Process], task: str, result: 
     entry["others_cpu_share"] = max(entry.get("others_cpu_share", 0.0), used / (time.perf_counter() - began))
 
 
-def medians(results: dict[str, Any], task: str) -> dict[str, float]:
-    """Peer -> median in ms, of those that finished."""
+def medians(results: dict[str, Any], task: str, best_round: bool = False) -> dict[str, float]:
+    """Peer -> median in ms (of its fastest round only, if so wished), of those that finished."""
+    done = {peer: result[task] for peer, result in results.items() if "median_ms" in result.get(task, ())}
     return {
-        peer: result[task]["median_ms"]
-        for peer, result in results.items()
-        if "median_ms" in result.get(task, ())
+        peer: min(about["rounds_ms"]) if best_round else about["median_ms"] for peer, about in done.items()
     }
 
 
@@ -180,13 +181,13 @@ def number(milliseconds: float) -> str:
     return f"{milliseconds:.4f}" if milliseconds < 1 else f"{milliseconds:.4g}"
 
 
-def table(results: dict[str, Any], peers: list[str], task: str) -> str:
+def table(results: dict[str, Any], peers: list[str], task: str, best_round: bool = False) -> str:
     """Medians in ms, one workload a line, and the ratio; the fastest of a line has a star."""
     peers = [peer for peer in peers if task in PEERS[peer][2]]
     title = {"train": "training step", "infer": "inference"}[task]
     rows = [[f"{title} (ms)", *(SHORT.get(peer, peer) for peer in peers), "fastest peer / fastnn"]]
     for network, result in results.items():
-        times = medians(result, task)
+        times = medians(result, task, best_round)
         row = [network]
         for peer in peers:
             star = "*" if times and times.get(peer) == min(times.values()) else ""
@@ -215,6 +216,12 @@ def remarks(results: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
                 elif len(about.get("candidates_ms", ())) > 1:
                     tried = ", ".join(f"{name} {ms:.4g}" for name, ms in about["candidates_ms"].items())
                     lines.append(f"chosen: {network}, {peer}, {task}: {about['chosen']} (of {tried} ms)")
+                if "unsupported" in about:
+                    lines.append(f"unsupported: {network}, {peer}, {task}: {about['unsupported']}")
+                rounds = about.get("rounds_ms") or [1.0]
+                if max(rounds) > 1.3 * min(rounds):
+                    shown = ", ".join(f"{ms:.4g}" for ms in rounds)
+                    lines.append(f"noise: {network}, {peer}, {task}: medians of the rounds are {shown} ms")
                 if about.get("others_cpu_share", 0) > 0.1:
                     share = about["others_cpu_share"]
                     lines.append(f"noise: {network}, {peer}, {task}: idle peers used {share:.0%} of a core")
@@ -245,7 +252,7 @@ def check(network: net.Network, peers: list[str], options: argparse.Namespace) -
         except PeerError as error:
             result["error"] = str(error)
         if "error" in result:
-            unable = peer == "sklearn" and not network.is_mlp
+            unable = result["error"].startswith("NotImplementedError")
             fine &= unable
             word = "skipped" if unable else "FAILED"
             print(f"{network.name:20} {peer:20} {word:7} {result['error']}")
@@ -296,6 +303,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--timeout", type=float, default=900.0, help="seconds to wait for an answer of a peer"
     )
+    parser.add_argument("--best-round", action="store_true",
+                        help="show the median of the fastest round (for a machine in use)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all samples, versions and the machine to this file")
     parser.add_argument("--check", action="store_true", help="compare results instead of measuring time")
     group = parser.add_mutually_exclusive_group()
@@ -329,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
     for facts in (about["rates"], about["versions"]):
         print(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items()))
     for task in options.tasks:
-        print(f"\n{table(report['results'], options.peers, task)}")
+        print(f"\n{table(report['results'], options.peers, task, options.best_round)}")
     print("\n" + "\n".join(remarks(report["results"], absent)))
     return 0
 

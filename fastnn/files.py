@@ -92,7 +92,8 @@ def _check_shapes(model, state):
     shapes |= {name: array.shape for name, array in model.buffers.items()}
     found = {name: array.shape for name, array in state.items()}
     faults = [
-        f"{name}: the configuration says {shapes.get(name, 'nothing')}, the file holds {found.get(name, 'nothing')}"
+        f"{name}: the configuration says {shapes.get(name, 'nothing')}, "
+        f"the file holds {found.get(name, 'nothing')}"
         for name in sorted(shapes.keys() | found.keys())
         if shapes.get(name) != found.get(name)
     ]
@@ -113,7 +114,9 @@ def write(path, tensors, metadata):
 
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: expected a file in an existing folder. Received: {path}; create {path.parent}")
+        raise FileNotFoundError(
+            f"path: expected a file in an existing folder. Received: {path}; create {path.parent}"
+        )
     if path.is_dir():
         raise IsADirectoryError(f"path: expected a file. Received: {path}, a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -155,7 +158,9 @@ def read(path):
 
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"path: expected a file that fastnn wrote. Received: {path}, which does not exist")
+        raise FileNotFoundError(
+            f"path: expected a file that fastnn wrote. Received: {path}, which does not exist"
+        )
     if path.is_dir():
         raise IsADirectoryError(f"path: expected a file that fastnn wrote. Received: {path}, a folder")
     try:
@@ -180,8 +185,8 @@ def _check_format(path, metadata):
     if "fastnn" not in metadata or "model" not in metadata:
         raise FileFormatError(
             f"{path}: expected a safetensors file that fastnn wrote. Received: one of another program, "
-            f"whose metadata has {', '.join(map(repr, metadata)) or 'no entries'}; for arrays of your own use "
-            "safetensors.numpy.load_file and model.load_state_dict"
+            f"whose metadata has {', '.join(map(repr, metadata)) or 'no entries'}; for arrays of your own "
+            "use safetensors.numpy.load_file and model.load_state_dict"
         )
     if metadata["fastnn"] != FORMAT:
         raise FileFormatError(
@@ -209,7 +214,7 @@ def dump_json(value, what):
     try:
         return json.dumps(value, default=_plain)
     except TypeError as error:
-        raise TypeError(f"{what}: expected a configuration of numbers, text, lists and None. {error}") from None
+        raise TypeError(f"{what}: expected numbers, text, lists and None in its config(). {error}") from None
 
 
 def _plain(value):

@@ -35,7 +35,7 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__}.prepare is not written")
 
     def compute(self, output, target, sample_weight, gradient, losses):
-        """Fill `gradient (N, ...)` and `losses (N,)`; return the loss."""
+        """Fill `gradient (N, ...)`, unless it is None, and `losses (N,)`; return the loss."""
         raise NotImplementedError(f"{type(self).__name__}.compute is not written")
 
     # Passes
@@ -55,14 +55,15 @@ class Loss:
         -------
         float
         """
-        self.gradient = None  # first let go of the last one, so that its memory is used again
-        gradient, loss = self._run(output, target, sample_weight)
+        self.gradient = None  # lets go of the last one, whose memory is used again
+        gradient = self.workspace.take(output.shape, output.dtype)
+        loss = self._run(output, target, sample_weight, gradient)
         self.gradient = gradient
         return loss
 
     def evaluate(self, output, target, sample_weight=None):
-        """The loss of a batch, without a gradient to follow."""
-        return self._run(output, target, sample_weight)[1]
+        """The loss of a batch; what `backward` returns stays that of the last `forward`."""
+        return self._run(output, target, sample_weight, None)
 
     def backward(self):
         """The gradient `(N, ...)` of the last `forward` with respect to the output."""
@@ -73,32 +74,28 @@ class Loss:
             )
         return self.gradient
 
-    def _run(self, output, target, sample_weight):
+    def _run(self, output, target, sample_weight, gradient):
         if not output.flags.c_contiguous:
             output = np.ascontiguousarray(output)
         prepared = self.prepare(target, output) if type(target) is np.ndarray else None
-        if prepared is None:
+        if prepared is None or kernels.kernels_in_use() == "reference":  # the twins check nothing
             self.check_target(target, output.shape[1:], output.shape[0])
-            self._wrong_dtype(target, output)
+        if prepared is None:  # the one fault that check_target does not see
+            raise TypeError(
+                f"target: expected dtype {output.dtype}, the model's. Received: {_describe(target)}; "
+                f"convert it with target.astype('{output.dtype}')"
+            )
         if sample_weight is not None:
             sample_weight = self._weights(sample_weight, output)
-        take = self.workspace.take
         self.losses = None
-        losses = take(output.shape[:1], output.dtype)
-        gradient = take(output.shape, output.dtype)
+        losses = self.workspace.take(output.shape[:1], output.dtype)
         try:
             loss = self.compute(output, prepared, sample_weight, gradient, losses)
         except (ValueError, IndexError):
             self.check_target(target, output.shape[1:], output.shape[0])  # says it better, if it is the target
             raise
         self.losses = losses
-        return gradient, loss
-
-    def _wrong_dtype(self, target, output):
-        raise TypeError(
-            f"target: expected dtype {output.dtype}, the model's. Received: {_describe(target)}; "
-            f"convert it with target.astype('{output.dtype}')"
-        )
+        return loss
 
     def _weights(self, sample_weight, output):
         weights = np.ascontiguousarray(sample_weight, output.dtype)

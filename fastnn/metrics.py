@@ -74,7 +74,8 @@ class BinaryAccuracy(Metric):
 
     def sums(self, output, target):
         _same_shape(output, target, self.name)
-        return float(np.count_nonzero((output > self.threshold) == (target > 0.5)) * len(output) / max(output.size, 1))
+        n_right = np.count_nonzero((output > self.threshold) == (target > 0.5))
+        return n_right * len(output) / max(output.size, 1)
 
 
 class TopKAccuracy(Metric):
@@ -210,7 +211,9 @@ class Mean(Metric):
     def sums(self, output, target):
         value = np.asarray(self.function(output, target))
         if value.shape != ():
-            raise ShapeError(f"metric {self.name}: expected a number per batch. Received: shape={value.shape}")
+            raise ShapeError(
+                f"metric {self.name}: expected a number per batch. Received: shape={value.shape}"
+            )
         return float(value) * len(output)
 
 
@@ -258,7 +261,9 @@ def confusion_matrix(target, predicted, n_classes=None):
     high = max(target.max(initial=-1), predicted.max(initial=-1))
     n = int(high) + 1 if n_classes is None else int(n_classes)
     if low < 0 or high >= n:
-        raise ValueError(f"confusion_matrix: expected labels in 0 ... {n - 1}. Received: {int(low)} ... {int(high)}")
+        raise ValueError(
+            f"confusion_matrix: expected labels in 0 ... {n - 1}. Received: {int(low)} ... {int(high)}"
+        )
     return np.bincount(target.astype(np.int64) * n + predicted, minlength=n * n).reshape(n, n)
 
 
@@ -295,7 +300,9 @@ def better(name, mode="auto"):
         return "min"
     if known in METRICS or known.endswith("accuracy"):
         return "max"
-    raise ValueError(f"mode: expected 'min' or 'max' for {name!r}, which is not known to fastnn. Received: 'auto'")
+    raise ValueError(
+        f"mode: expected 'min' or 'max' for {name!r}, which is not known to fastnn. Received: 'auto'"
+    )
 
 
 class Totals:
@@ -327,6 +334,15 @@ class Totals:
         values = {"loss": self.loss / weight if weight else float("nan")}
         return values | {m.name: float(m.value(s, self.n)) for m, s in zip(self.metrics, self.sums)}
 
+    def state_dict(self):
+        """The sums so far, for a checkpoint within an epoch."""
+        return {"loss": self.loss, "weight": self.weight, "n": self.n, "sums": list(self.sums)}
+
+    def load_state_dict(self, state):
+        """Take over what `state_dict` returned."""
+        self.loss, self.weight, self.n = state["loss"], state["weight"], state["n"]
+        self.sums = list(state["sums"])
+
 
 def _same_shape(output, target, name):
     if output.shape != target.shape:
@@ -334,7 +350,8 @@ def _same_shape(output, target, name):
         if output.size == target.size:
             hint = f"; nothing is broadcast: target.reshape({output.shape})"
         raise ShapeError(
-            f"{name}: expected target of the output's shape {output.shape}. Received: shape={target.shape}{hint}"
+            f"{name}: expected target of the output's shape {output.shape}. "
+            f"Received: shape={target.shape}{hint}"
         )
 
 

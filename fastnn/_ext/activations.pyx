@@ -9,7 +9,7 @@ from cython.parallel cimport prange
 from fastnn._ext.common cimport activation_code, check, real, real_type
 from fastnn._ext.threads cimport threads_for
 from fastnn._ext.vmath cimport (
-    ACT_ELU, ACT_LEAKY_RELU, activate, activate_backward, add_row, dot_row, exp_row,
+    ACT_ELU, ACT_LEAKY_RELU, activate, activate_backward, add_row, dot_row, exp_rows,
 )
 from libc.stdint cimport int64_t
 
@@ -17,6 +17,7 @@ cnp.import_array()
 
 cdef enum:
     CHUNK = 4096  # elements of one owner: whole vectors, and small enough for the first cache
+    ROWS = 16     # rows of softmax of one owner
 
 #: Names whose derivative is computed from the pre-activation instead of the output.
 SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu"])
@@ -165,23 +166,26 @@ def add_forward(
 
 # Softmax
 
-cdef void softmax_row(const real* x, real* y, int64_t k) noexcept nogil:
+cdef void softmax_block(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
     """y = e^(x - max) / sum"""
-    cdef real maximum, total = exp_row(x, y, k, &maximum)
-    cdef int64_t j
-    for j in range(k):
-        y[j] /= total
+    cdef real[ROWS] total
+    cdef real[ROWS] maximum
+    cdef int64_t i, j
+    exp_rows(x, y, n, k, total, maximum)
+    for i in range(n):
+        for j in range(k):
+            y[i * k + j] /= total[i]
 
 
 cdef void softmax_rows(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
-    cdef int64_t i
+    cdef int64_t c, blocks = (n + ROWS - 1) // ROWS
     cdef int threads = threads_for(12.0 * n * k)
     if threads == 1:
-        for i in range(n):
-            softmax_row(x + i * k, y + i * k, k)
+        for c in range(blocks):
+            softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
         return
-    for i in prange(n, num_threads=threads, schedule="static"):
-        softmax_row(x + i * k, y + i * k, k)
+    for c in prange(blocks, num_threads=threads, schedule="static"):
+        softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
 
 
 def softmax_forward(

@@ -85,10 +85,10 @@ ctypedef struct MomentumNumbers:
 
 
 cdef void momentum_chunk(
-    real* theta, const real* grad, real* velocity, int64_t n, real beta, real c, real p, real q, real decay
+    real* theta, const real* grad, real* velocity, int64_t n, MomentumNumbers a
 ) noexcept nogil:
     """u = beta u + c g;  w -= p u + q g"""
-    cdef real g, u
+    cdef real beta = <real>a.beta, c = <real>a.c, p = <real>a.p, q = <real>a.q, decay = <real>a.decay, g, u
     cdef int64_t i
     for i in range(n):
         g = grad[i] + decay * theta[i]
@@ -103,14 +103,11 @@ cdef void momentum_pass(
     cdef int64_t k, s
     cdef int threads = threads_for(n)
     if threads == 1:
-        momentum_chunk(theta, grad, velocity, n, <real>a.beta, <real>a.c, <real>a.p, <real>a.q, <real>a.decay)
+        momentum_chunk(theta, grad, velocity, n, a)
         return
     for k in prange((n + CHUNK - 1) // CHUNK, num_threads=threads, schedule="static"):
         s = k * CHUNK
-        momentum_chunk(
-            theta + s, grad + s, velocity + s, min(CHUNK, n - s),
-            <real>a.beta, <real>a.c, <real>a.p, <real>a.q, <real>a.decay,
-        )
+        momentum_chunk(theta + s, grad + s, velocity + s, min(CHUNK, n - s), a)
 
 
 def momentum_step(
@@ -160,26 +157,24 @@ def momentum_step(
 # Adam
 
 ctypedef struct AdamNumbers:
-    double rise1, rise2    # 1 - beta1, 1 - beta2
-    double step, scale     # lr / (1 - beta1^t), 1 / (1 - beta2^t)
-    double inside, outside  # eps, in one of the two places
-    double decay, shrink   # weight decay: added to g, or w is shrunk
+    double beta1, beta2, rest1, rest2  # rest = 1 - beta
+    double step, scale                 # lr / (1 - beta1^t), 1 / (1 - beta2^t)
+    double inside, outside             # eps, in one of the two places
+    double decay, shrink               # weight decay: added to g, or w is shrunk
 
 
 cdef void adam_chunk(
-    real* theta, const real* grad, real* m, real* v, int64_t n, real rise1, real rise2, real step, real scale,
-    real inside, real outside, real decay, real shrink
+    real* theta, const real* grad, real* m, real* v, int64_t n, AdamNumbers a
 ) noexcept nogil:
-    """m += (1 - beta1)(g - m);  v += (1 - beta2)(g^2 - v);  w -= lr m^ / (sqrt(v^) + eps)
-
-    In float32, beta2 v + (1 - beta2) g^2 would be off by 1e-5: the rounded numbers do not add up to 1.
-    """
-    cdef real g, m1, v1
+    """m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  w -= lr m^ / (sqrt(v^) + eps)"""
+    cdef real beta1 = <real>a.beta1, beta2 = <real>a.beta2, rest1 = <real>a.rest1, rest2 = <real>a.rest2
+    cdef real step = <real>a.step, scale = <real>a.scale, inside = <real>a.inside, outside = <real>a.outside
+    cdef real decay = <real>a.decay, shrink = <real>a.shrink, g, m1, v1
     cdef int64_t i
     for i in range(n):
         g = grad[i] + decay * theta[i]
-        m1 = m[i] + rise1 * (g - m[i])
-        v1 = v[i] + rise2 * (g * g - v[i])
+        m1 = beta1 * m[i] + rest1 * g
+        v1 = beta2 * v[i] + rest2 * (g * g)
         m[i] = m1
         v[i] = v1
         theta[i] = shrink * theta[i] - step * m1 / (root(scale * v1 + inside) + outside)
@@ -189,17 +184,11 @@ cdef void adam(real* theta, const real* grad, real* m, real* v, int64_t n, AdamN
     cdef int64_t c, s
     cdef int threads = threads_for(n)
     if threads == 1:
-        adam_chunk(
-            theta, grad, m, v, n, <real>a.rise1, <real>a.rise2, <real>a.step, <real>a.scale,
-            <real>a.inside, <real>a.outside, <real>a.decay, <real>a.shrink,
-        )
+        adam_chunk(theta, grad, m, v, n, a)
         return
     for c in prange((n + CHUNK - 1) // CHUNK, num_threads=threads, schedule="static"):
         s = c * CHUNK
-        adam_chunk(
-            theta + s, grad + s, m + s, v + s, min(CHUNK, n - s), <real>a.rise1, <real>a.rise2,
-            <real>a.step, <real>a.scale, <real>a.inside, <real>a.outside, <real>a.decay, <real>a.shrink,
-        )
+        adam_chunk(theta + s, grad + s, m + s, v + s, min(CHUNK, n - s), a)
 
 
 def adam_step(
@@ -226,7 +215,7 @@ def adam_step(
     if step < 1:
         raise ValueError(f"step: expected at least 1, the number of this update. Received: {step}")
     cdef AdamNumbers a
-    a.rise1, a.rise2 = 1.0 - beta1, 1.0 - beta2
+    a.beta1, a.beta2, a.rest1, a.rest2 = beta1, beta2, 1.0 - beta1, 1.0 - beta2
     a.step, a.scale = lr, 1.0
     if bias_correction:
         a.step = lr / (1.0 - pow(beta1, <double>step))

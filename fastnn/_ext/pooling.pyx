@@ -1,229 +1,65 @@
-"""Max, average and global average pooling over channels-last images.
-
-Channels go one vector at a time (pooling.h). With fewer channels than a vector has lanes it reaches into
-the next pixels: what it reads there is discarded, what it writes there is written again with the next pixel.
-Only at the end of an array, or of the rows that one thread owns, does it read or write fewer.
-"""
+"""Max, average and global average pooling over channels-last images; the loops over a window are in pooling.h."""
 
 cimport numpy as cnp
 from cython.parallel cimport prange
 from fastnn._ext.common cimport check, check_shape, real, real_type
 from fastnn._ext.threads cimport SLOT_REDUCE, scratch, threads_for
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memset
 
 cnp.import_array()
 
 cdef extern from "pooling.h" nogil:
-    int VL_F32, VL_F64
-    void pool_max_f32(const float* x, float* y, uint8_t* index, int64_t kh, int64_t kw, int64_t row,
-                      int64_t pixel, int64_t first, int64_t pw, int n_in, int n_out)
-    void pool_max_f64(const double* x, double* y, uint8_t* index, int64_t kh, int64_t kw, int64_t row,
-                      int64_t pixel, int64_t first, int64_t pw, int n_in, int n_out)
-    void pool_sum_f32(const float* x, float* y, int64_t kh, int64_t kw, int64_t row, int64_t pixel,
-                      float scale, int n_in, int n_out)
-    void pool_sum_f64(const double* x, double* y, int64_t kh, int64_t kw, int64_t row, int64_t pixel,
-                      double scale, int n_in, int n_out)
-    void pool_gather_f32(const float* dy, const uint8_t* index, float* dx, int64_t kh, int64_t kw, int64_t row,
-                         int64_t pixel, int64_t first, int64_t down, int64_t right, int n_in, int n_out)
-    void pool_gather_f64(const double* dy, const uint8_t* index, double* dx, int64_t kh, int64_t kw, int64_t row,
-                         int64_t pixel, int64_t first, int64_t down, int64_t right, int n_in, int n_out)
-    void pool_spread_f32(const float* dy, const uint8_t* index, float* dx, int64_t kw, int64_t pixel,
-                         int64_t first, float scale, int n_in, int n_out)
-    void pool_spread_f64(const double* dy, const uint8_t* index, double* dx, int64_t kw, int64_t pixel,
-                         int64_t first, double scale, int n_in, int n_out)
+    enum:
+        POOL_MAX, POOL_MAX_INDEX, POOL_AVERAGE
+    ctypedef struct geometry:
+        int64_t n, h, w, c, oh, ow
+        int64_t ph, pw, sh, sw, top, left
+        bint padded, count_include_pad
+    int64_t at_least_0(int64_t a)
+    int64_t smaller(int64_t a, int64_t b)
+    # Rows r0 to r1 of the N * OH rows of y, or of the N * H rows of dx.
+    void pool_forward_f32(const float* x, float* y, uint8_t* index, const geometry* p, int op, int64_t r0, int64_t r1)
+    void pool_forward_f64(const double* x, double* y, uint8_t* index, const geometry* p, int op, int64_t r0, int64_t r1)
+    void pool_backward_f32(
+        const float* dy, const uint8_t* index, float* dx, const geometry* p, float scale, int64_t r0, int64_t r1)
+    void pool_backward_f64(
+        const double* dy, const uint8_t* index, double* dx, const geometry* p, double scale, int64_t r0, int64_t r1)
 
 cdef enum:
     RUN = 4096     # elements of the rows that one thread owns, about
     CHUNK = 64     # channels that one owner of the global average sums
     PARTIAL = 64   # pixels summed in the array's dtype before they are added to a float64 sum
-    MAX = 0
-    MAX_INDEX = 1
-    AVERAGE = 2
-
-ctypedef struct Geometry:
-    int64_t n, h, w, c, oh, ow       # x (n, h, w, c), y (n, oh, ow, c)
-    int64_t ph, pw, sh, sw, top, left
-    bint padded, count_include_pad
 
 
-cdef inline int64_t begin(int64_t start) noexcept nogil:
-    """First offset of a window that begins at `start` which is not before the image."""
-    return -start if start < 0 else 0
-
-
-cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
-    return a if a < b else b
-
-
-cdef inline int64_t window_count(const Geometry* p, int64_t oh, int64_t ow) noexcept nogil:
-    """What an average divides by."""
-    if p.count_include_pad:
-        return p.ph * p.pw
-    cdef int64_t ih = oh * p.sh - p.top, iw = ow * p.sw - p.left
-    return (smaller(p.ph, p.h - ih) - begin(ih)) * (smaller(p.pw, p.w - iw) - begin(iw))
-
-
-cdef void forward_row(
-    const real* x, real* y, uint8_t* index, const Geometry* p, int64_t r, int64_t y_end, int op
-) noexcept nogil:
-    """Row r of the n * oh rows of y; the thread owns y up to y_end."""
-    cdef int vl = VL_F64 if sizeof(real) == 8 else VL_F32
-    cdef int64_t oh = r % p.oh, ih = oh * p.sh - p.top
-    cdef int64_t kh0 = begin(ih), kh = smaller(p.ph, p.h - ih) - kh0
-    cdef int64_t row = p.w * p.c, x_end = p.n * p.h * row, x_row = ((r // p.oh) * p.h + ih + kh0) * row
-    cdef int64_t ow, iw, kw0, kw, c, at, at_y
-    cdef int n_in, n_out
-    cdef real scale = 1
-    for ow in range(p.ow):
-        iw = ow * p.sw - p.left
-        kw0 = begin(iw)
-        kw = smaller(p.pw, p.w - iw) - kw0
-        if op == AVERAGE:
-            scale = <real>1 / <real>window_count(p, oh, ow)
-        c = 0
-        while c < p.c:
-            if c + vl > p.c >= vl:
-                c = p.c - vl  # the last vector overlaps the one before
-            at = x_row + (iw + kw0) * p.c + c
-            at_y = (r * p.ow + ow) * p.c + c
-            n_in = n_out = vl
-            if p.c < vl:
-                n_in = vl if at + (kh - 1) * row + (kw - 1) * p.c + vl <= x_end else <int>p.c
-                n_out = vl if at_y + vl <= y_end else <int>p.c
-            if op == MAX:
-                if real is float:
-                    pool_max_f32(x + at, y + at_y, NULL, kh, kw, row, p.c, 0, 0, n_in, n_out)
-                else:
-                    pool_max_f64(x + at, y + at_y, NULL, kh, kw, row, p.c, 0, 0, n_in, n_out)
-            elif op == MAX_INDEX:
-                if real is float:
-                    pool_max_f32(x + at, y + at_y, index + at_y, kh, kw, row, p.c, kh0 * p.pw + kw0, p.pw,
-                                 n_in, n_out)
-                else:
-                    pool_max_f64(x + at, y + at_y, index + at_y, kh, kw, row, p.c, kh0 * p.pw + kw0, p.pw,
-                                 n_in, n_out)
-            elif real is float:
-                pool_sum_f32(x + at, y + at_y, kh, kw, row, p.c, scale, n_in, n_out)
-            else:
-                pool_sum_f64(x + at, y + at_y, kh, kw, row, p.c, scale, n_in, n_out)
-            c += vl
-
-
-cdef void gather_row(
-    const real* dy, uint8_t* index, real* dx, const Geometry* p, real scale, int64_t r, int64_t dx_end
-) noexcept nogil:
-    """Row r of the n * h rows of dx: each pixel gathers from the windows that hold it, in order."""
-    cdef int vl = VL_F64 if sizeof(real) == 8 else VL_F32
-    cdef int64_t row = p.ow * p.c, dy_end = p.n * p.oh * row
-    cdef int64_t ih = r % p.h + p.top  # in the padded image
-    cdef int64_t oh0 = (begin(p.ph - 1 - ih) + p.sh - 1) // p.sh, kh = smaller(p.oh, ih // p.sh + 1) - oh0
-    cdef int64_t dy_row = ((r // p.h) * p.oh + oh0) * row
-    cdef int64_t ow0 = 0, ow1 = 0, w, iw, kw, c, at, at_dx, first
-    cdef int n_in, n_out
-    for w in range(p.w):
-        iw = w + p.left
-        while ow0 * p.sw + p.pw <= iw:  # windows that end before this pixel
-            ow0 += 1
-        while ow1 < p.ow and ow1 * p.sw <= iw:  # windows that begin before or on it
-            ow1 += 1
-        kw = ow1 - ow0
-        first = (ih - oh0 * p.sh) * p.pw + iw - ow0 * p.sw
-        c = 0
-        while c < p.c:
-            if c + vl > p.c >= vl:
-                c = p.c - vl
-            at = dy_row + ow0 * p.c + c
-            at_dx = (r * p.w + w) * p.c + c
-            n_in = n_out = vl
-            if p.c < vl:
-                n_in = vl if at + (kh - 1) * row + (kw - 1) * p.c + vl <= dy_end else <int>p.c
-                n_out = vl if at_dx + vl <= dx_end else <int>p.c
-            if index == NULL:
-                if real is float:
-                    pool_sum_f32(dy + at, dx + at_dx, kh, kw, row, p.c, scale, n_in, n_out)
-                else:
-                    pool_sum_f64(dy + at, dx + at_dx, kh, kw, row, p.c, scale, n_in, n_out)
-            elif real is float:
-                pool_gather_f32(dy + at, index + at, dx + at_dx, kh, kw, row, p.c, first, p.sh * p.pw, p.sw,
-                                    n_in, n_out)
-            else:
-                pool_gather_f64(dy + at, index + at, dx + at_dx, kh, kw, row, p.c, first, p.sh * p.pw, p.sw,
-                                    n_in, n_out)
-            c += vl
-
-
-cdef void spread_row(
-    const real* dy, uint8_t* index, real* dx, const Geometry* p, real scale, int64_t r, int64_t dx_end
-) noexcept nogil:
-    """The same for windows that tile the image: each passes its dy to its pixels of this row."""
-    cdef int vl = VL_F64 if sizeof(real) == 8 else VL_F32
-    cdef int64_t ih = r % p.h, oh = ih // p.ph, dy_row = ((r // p.h) * p.oh + oh) * p.ow * p.c
-    cdef int64_t dy_end = p.n * p.oh * p.ow * p.c, dx_row = r * p.w * p.c, covered = p.ow * p.pw * p.c
-    cdef int64_t first = (ih - oh * p.ph) * p.pw, ow, c, at, at_dx
-    cdef int n_in, n_out
-    if oh >= p.oh:
-        covered = 0
-    else:
-        for ow in range(p.ow):
-            c = 0
-            while c < p.c:
-                if c + vl > p.c >= vl:
-                    c = p.c - vl
-                at = dy_row + ow * p.c + c
-                at_dx = dx_row + ow * p.pw * p.c + c
-                n_in = n_out = vl
-                if p.c < vl:
-                    n_in = vl if at + vl <= dy_end else <int>p.c
-                    n_out = vl if at_dx + (p.pw - 1) * p.c + vl <= dx_end else <int>p.c
-                if real is float:
-                    pool_spread_f32(dy + at, NULL if index == NULL else index + at, dx + at_dx, p.pw, p.c, first,
-                                    scale, n_in, n_out)
-                else:
-                    pool_spread_f64(dy + at, NULL if index == NULL else index + at, dx + at_dx, p.pw, p.c, first,
-                                    scale, n_in, n_out)
-                c += vl
-    memset(dx + dx_row + covered, 0, (p.w * p.c - covered) * sizeof(real))
-
-
-cdef void rows_forward(
-    const real* x, real* y, uint8_t* index, const Geometry* p, int op, int64_t r0, int64_t r1
-) noexcept nogil:
-    cdef int64_t r
-    for r in range(r0, r1):
-        forward_row(x, y, index, p, r, r1 * p.ow * p.c, op)
-
-
-cdef void forward(const real* x, real* y, uint8_t* index, const Geometry* p, int op) noexcept nogil:
+cdef void forward(const real* x, real* y, uint8_t* index, const geometry* p, int op) noexcept nogil:
     cdef int64_t rows = p.n * p.oh, run = 1 + RUN // (p.ow * p.c + 1), i
     cdef double work = <double>(rows * p.ow * p.c) * <double>(p.ph * p.pw)
     for i in prange((rows + run - 1) // run, schedule="static", num_threads=threads_for(work)):
-        rows_forward(x, y, index, p, op, i * run, smaller(rows, (i + 1) * run))
-
-
-cdef void rows_backward(
-    const real* dy, uint8_t* index, real* dx, const Geometry* p, real scale, int64_t r0, int64_t r1
-) noexcept nogil:
-    cdef int64_t r
-    cdef bint tiled = p.sh == p.ph and p.sw == p.pw and not p.padded
-    for r in range(r0, r1):
-        if tiled:
-            spread_row(dy, index, dx, p, scale, r, r1 * p.w * p.c)
+        if real is float:
+            pool_forward_f32(x, y, index, p, op, i * run, smaller(rows, (i + 1) * run))
         else:
-            gather_row(dy, index, dx, p, scale, r, r1 * p.w * p.c)
+            pool_forward_f64(x, y, index, p, op, i * run, smaller(rows, (i + 1) * run))
 
 
 cdef void backward(
-    const real* dy, uint8_t* index, real* dx, const Geometry* p, real scale
+    const real* dy, const uint8_t* index, real* dx, const geometry* p, real scale
 ) noexcept nogil:
     cdef int64_t rows = p.n * p.h, run = 1 + RUN // (p.w * p.c + 1), i
-    for i in prange(
-        (rows + run - 1) // run, schedule="static", num_threads=threads_for(<double>(rows * p.w * p.c) * 4)
-    ):
-        rows_backward(dy, index, dx, p, scale, i * run, smaller(rows, (i + 1) * run))
+    cdef double work = <double>(rows * p.w * p.c) * 4
+    for i in prange((rows + run - 1) // run, schedule="static", num_threads=threads_for(work)):
+        if real is float:
+            pool_backward_f32(dy, index, dx, p, scale, i * run, smaller(rows, (i + 1) * run))
+        else:
+            pool_backward_f64(dy, index, dx, p, scale, i * run, smaller(rows, (i + 1) * run))
 
 
-cdef int average_backward(const real* dy, real* dx, const Geometry* p) noexcept nogil:
+cdef inline int64_t window_count(const geometry* p, int64_t oh, int64_t ow) noexcept nogil:
+    """Pixels of the image in a window."""
+    cdef int64_t ih = oh * p.sh - p.top, iw = ow * p.sw - p.left
+    return (smaller(p.ph, p.h - ih) - at_least_0(-ih)) * (smaller(p.pw, p.w - iw) - at_least_0(-iw))
+
+
+cdef int average_backward(const real* dy, real* dx, const geometry* p) noexcept nogil:
     """Windows of one size share one factor; otherwise dy is divided by each window's size first."""
     cdef int64_t i, k
     cdef real* scaled
@@ -289,7 +125,7 @@ cdef void global_backward(const real* dy, real* dx, int64_t n, int64_t n_pixels,
 
 
 cdef int describe(
-    Geometry* p, cnp.ndarray x, str x_name, cnp.ndarray y, str y_name, cnp.ndarray index,
+    geometry* p, cnp.ndarray x, str x_name, cnp.ndarray y, str y_name, cnp.ndarray index,
     object pool_size, object stride, object padding, bint count_include_pad
 ) except -1:
     """Check all arguments of a pooling kernel and fill `p`; returns the type number."""
@@ -340,12 +176,12 @@ def max_pool2d_forward(
     pool_size, stride, padding,     # (ph, pw), (sh, sw), (top, bottom, left, right)
 ):
     """y = max over each window; padding counts as minus infinity. index: the first of equals, NaN wins."""
-    cdef Geometry p
+    cdef geometry p
     cdef int typenum = describe(&p, x, "x", y, "y", index, pool_size, stride, padding, False)
     cdef void* x_data = cnp.PyArray_DATA(x)
     cdef void* y_data = cnp.PyArray_DATA(y)
     cdef uint8_t* index_data = NULL if index is None else <uint8_t*>cnp.PyArray_DATA(index)
-    cdef int op = MAX if index is None else MAX_INDEX
+    cdef int op = POOL_MAX if index is None else POOL_MAX_INDEX
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             forward[float](<float*>x_data, <float*>y_data, index_data, &p, op)
@@ -360,7 +196,7 @@ def max_pool2d_backward(
     pool_size, stride, padding,
 ):
     """dx[pixel] = sum of dy over the windows whose maximum was this pixel."""
-    cdef Geometry p
+    cdef geometry p
     if index is None:
         raise TypeError("index: expected the array that max_pool2d_forward wrote. Received: None")
     cdef int typenum = describe(&p, dx, "dx", dy, "dy", index, pool_size, stride, padding, False)
@@ -380,15 +216,15 @@ def avg_pool2d_forward(
     pool_size, stride, padding, bint count_include_pad=True,
 ):
     """y = sum over each window / its size; padding counts as zeros, or not at all."""
-    cdef Geometry p
+    cdef geometry p
     cdef int typenum = describe(&p, x, "x", y, "y", None, pool_size, stride, padding, count_include_pad)
     cdef void* x_data = cnp.PyArray_DATA(x)
     cdef void* y_data = cnp.PyArray_DATA(y)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            forward[float](<float*>x_data, <float*>y_data, NULL, &p, AVERAGE)
+            forward[float](<float*>x_data, <float*>y_data, NULL, &p, POOL_AVERAGE)
         else:
-            forward[double](<double*>x_data, <double*>y_data, NULL, &p, AVERAGE)
+            forward[double](<double*>x_data, <double*>y_data, NULL, &p, POOL_AVERAGE)
 
 
 def avg_pool2d_backward(
@@ -397,7 +233,7 @@ def avg_pool2d_backward(
     pool_size, stride, padding, bint count_include_pad=True,
 ):
     """dx[pixel] = sum of dy / window size over the windows that hold this pixel."""
-    cdef Geometry p
+    cdef geometry p
     cdef int typenum = describe(&p, dx, "dx", dy, "dy", None, pool_size, stride, padding, count_include_pad)
     cdef int failed
     cdef void* dy_data = cnp.PyArray_DATA(dy)

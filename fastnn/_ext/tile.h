@@ -4,9 +4,11 @@
  *
  * One tile, three users. The left operand is MR row pointers, so the rows may be rows of a matrix
  * (gemm), pixels of an image (convolution; the segments s are the kernel's taps, no im2col copy) or
- * tiles of a Winograd transform. The right operand is a packed panel (k-th row at b + k*ldb) or,
- * with `b_off`, rows anywhere in memory (gradient to the weights). Bias and activation are applied
- * while the tile is in registers. */
+ * tiles of a Winograd transform. The right operand's k-th row is at
+ *     tile_panel   b + k*ldb: a packed panel
+ *     tile_taps    b + b_off[s] + k*ldb: some segments of a panel (a window that leaves the image)
+ *     tile_gather  b + b_off[k]: anywhere in memory
+ * Bias and activation are applied while the tile is in registers. */
 #ifndef FASTNN_TILE_H
 #define FASTNN_TILE_H
 #include "vec.h"
@@ -24,14 +26,15 @@
 #define NR_F64 (2 * VL_F64)
 
 enum { TILE_ACCUMULATE = 1, TILE_TRANSPOSED = 2 };
+enum { ROWS_PANEL, ROWS_TAPS, ROWS_GATHER };
 
 /* What a tile needs; the pointers are to float or double, as the function called. */
 typedef struct {
     const void *a[MR];     /* row pointers of the left operand */
     int64_t a_step;        /* distance between a[i][k] and a[i][k+1] */
     const void *b;         /* right operand */
-    int64_t ldb;           /* distance between its rows, if b_off is NULL */
-    const int64_t *b_off;  /* or the offset of each row */
+    int64_t ldb;           /* distance between its rows */
+    const int64_t *b_off;  /* offset of each segment (tile_taps) or of each row (tile_gather) */
     const int64_t *off;    /* (n_seg,) offsets of the segments, added to every row pointer */
     int64_t n_seg, seg_len;
     void *out[MR];         /* row pointers of the output (TILE_TRANSPOSED: out[0] is its corner) */

@@ -22,3 +22,5 @@ cdef extern from "tile.h" nogil:
     void tile_panel_f64(int mr, int n, const tile_args* p) noexcept
     void tile_gather_f32(int mr, int n, const tile_args* p) noexcept
     void tile_gather_f64(int mr, int n, const tile_args* p) noexcept
+    void tile_taps_f32(int mr, int n, const tile_args* p) noexcept
+    void tile_taps_f64(int mr, int n, const tile_args* p) noexcept

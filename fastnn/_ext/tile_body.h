@@ -8,7 +8,7 @@ INLINE V FN(rectify)(V x, int activation, T alpha)
     return x;
 }
 
-INLINE void FN(tile_fixed)(const int mr, const int nv, const int gather, const int n, const tile_args *p)
+INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int n, const tile_args *p)
 {
     V c[MR][2];
     const T *a[MR];
@@ -20,9 +20,10 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int gather, const i
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) c[i][j] = SPLAT(0);
     for (int64_t s = 0; s < p->n_seg; s++) {
         UNROLL for (int i = 0; i < mr; i++) a[i] = (const T *)p->a[i] + p->off[s];
+        if (rows == ROWS_TAPS) b = (const T *)p->b + b_off[s];
         for (int64_t k = 0; k < len; k += step) {
             V b0, b1;
-            if (gather) {
+            if (rows == ROWS_GATHER) {
                 const T *row = b + *b_off++;
                 b0 = *(const V *)row;
                 if (nv > 1) b1 = *(const V *)(row + VL);
@@ -78,7 +79,7 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int gather, const i
 
 /* mr in 1..MR rows, n in 1..2*VL columns; b must be readable for a whole vector. */
 #define TILE_CASE(mr_) case mr_: \
-    if (n > VL) FN(tile_fixed)(mr_, 2, gather, n, p); else FN(tile_fixed)(mr_, 1, gather, n, p); break;
+    if (n > VL) FN(tile_fixed)(mr_, 2, rows, n, p); else FN(tile_fixed)(mr_, 1, rows, n, p); break;
 #if MR == 8
   #define TILE_CASES TILE_CASE(1) TILE_CASE(2) TILE_CASE(3) TILE_CASE(4) TILE_CASE(5) TILE_CASE(6) TILE_CASE(7) TILE_CASE(8)
 #else
@@ -87,13 +88,19 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int gather, const i
 
 NOINLINE void FN(tile_panel)(int mr, int n, const tile_args *p)
 {
-    enum { gather = 0 };
+    enum { rows = ROWS_PANEL };
     switch (mr) { TILE_CASES }
 }
 
 NOINLINE void FN(tile_gather)(int mr, int n, const tile_args *p)
 {
-    enum { gather = 1 };
+    enum { rows = ROWS_GATHER };
+    switch (mr) { TILE_CASES }
+}
+
+NOINLINE void FN(tile_taps)(int mr, int n, const tile_args *p)
+{
+    enum { rows = ROWS_TAPS };
     switch (mr) { TILE_CASES }
 }
 #undef TILE_CASE

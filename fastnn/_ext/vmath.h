@@ -1,12 +1,12 @@
 /* Functions on vectors: exp, expm1, tanh, sigmoid, log(1 + e^x), the normal distribution, and from them
  * the activations, their derivatives and softmax. Written once, in vmath_body.h, for float and double.
  *
- * Largest errors found, in units in the last place (float: every float of the range against libm in
- * double; double: random points against mpmath; `bench/bench_activations.py` says how fast they are):
+ * Largest errors found, in units in the last place, for all instruction sets (float: each 17th of all floats
+ * against libm in double; double: 14 million random points against long double):
  *
- *              exp   expm1  tanh  sigmoid  softplus  Phi(x>0)  Phi(x<0)
- *     float    TODO
- *     double   TODO
+ *              exp   expm1   tanh   sigmoid   log(1 + e^x)   Phi(x > 0)   Phi(x < 0)
+ *     float    1.1   1.3     1.6    2.5       2.0            1.4          4.8
+ *     double   1.1   1.7     1.7    2.4       2.0            1.4          5.1
  *
  * NaN passes through; results too small for a normal number are denormal, then zero. */
 #ifndef FASTNN_VMATH_H
@@ -94,6 +94,7 @@ static const double TAIL_f64[] = {
     8.998023559735288e-08, 5.71802836452005e-08, -1.876357877319e-08};
 
 #define T float
+#define U uint32_t
 #define V v_f32
 #define VU v_u32
 #define VL VL_F32
@@ -104,6 +105,7 @@ static const double TAIL_f64[] = {
 #define NUMBER NUMBER_F32
 #include "vmath_body.h"
 #undef T
+#undef U
 #undef V
 #undef VU
 #undef VL
@@ -114,6 +116,7 @@ static const double TAIL_f64[] = {
 #undef NUMBER
 
 #define T double
+#define U uint64_t
 #define V v_f64
 #define VU v_u64
 #define VL VL_F64
@@ -124,6 +127,7 @@ static const double TAIL_f64[] = {
 #define NUMBER NUMBER_F64
 #include "vmath_body.h"
 #undef T
+#undef U
 #undef V
 #undef VU
 #undef VL

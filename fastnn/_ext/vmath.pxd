@@ -1,6 +1,6 @@
 # The functions of vmath.h, under one name for float and double.
 from fastnn._ext.common cimport real
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 cdef extern from "vmath.h" nogil:
     void activate_f32(const float* x, float* y, int64_t n, int act, float alpha)
@@ -9,12 +9,16 @@ cdef extern from "vmath.h" nogil:
     void activate_backward_f64(const double* dy, const double* saved, double* da, int64_t n, int act, double alpha)
     void add_row_f32(const float* a, const float* b, float* y, int64_t n)
     void add_row_f64(const double* a, const double* b, double* y, int64_t n)
-    float exp_row_f32(const float* x, float* y, int64_t n, float* maximum)
-    double exp_row_f64(const double* x, double* y, int64_t n, double* maximum)
+    void exp_rows_f32(const float* x, float* y, int64_t n, int64_t k, float* total, float* maximum)
+    void exp_rows_f64(const double* x, double* y, int64_t n, int64_t k, double* total, double* maximum)
     float dot_row_f32(const float* a, const float* b, int64_t n)
     double dot_row_f64(const double* a, const double* b, int64_t n)
     float squared_row_f32(const float* p, const float* t, float* d, int64_t n, float scale)
     double squared_row_f64(const double* p, const double* t, double* d, int64_t n, double scale)
+    void dropout_row_f32(const float* x, float* y, int64_t n, uint32_t first, uint32_t high, uint32_t least,
+                         float scale)
+    void dropout_row_f64(const double* x, double* y, int64_t n, uint32_t first, uint32_t high, uint32_t least,
+                         double scale)
     int ACT_LEAKY_RELU, ACT_ELU
 
 
@@ -41,11 +45,13 @@ cdef inline void add_row(const real* a, const real* b, real* y, int64_t n) noexc
         add_row_f64(a, b, y, n)
 
 
-cdef inline real exp_row(const real* x, real* y, int64_t n, real* maximum) noexcept nogil:
+cdef inline void exp_rows(
+    const real* x, real* y, int64_t n, int64_t k, real* total, real* maximum
+) noexcept nogil:
     if real is float:
-        return exp_row_f32(x, y, n, maximum)
+        exp_rows_f32(x, y, n, k, total, maximum)
     else:
-        return exp_row_f64(x, y, n, maximum)
+        exp_rows_f64(x, y, n, k, total, maximum)
 
 
 cdef inline real dot_row(const real* a, const real* b, int64_t n) noexcept nogil:
@@ -60,3 +66,12 @@ cdef inline real squared_row(const real* p, const real* t, real* d, int64_t n, r
         return squared_row_f32(p, t, d, n, scale)
     else:
         return squared_row_f64(p, t, d, n, scale)
+
+
+cdef inline void dropout_row(
+    const real* x, real* y, int64_t n, uint32_t first, uint32_t high, uint32_t least, real scale
+) noexcept nogil:
+    if real is float:
+        dropout_row_f32(x, y, n, first, high, least, scale)
+    else:
+        dropout_row_f64(x, y, n, first, high, least, scale)

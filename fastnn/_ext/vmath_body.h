@@ -1,4 +1,4 @@
-/* Included by vmath.h once for float and once for double (T, V, VU, VL, FN, ...). */
+/* Included by vmath.h once for float and once for double (T, U, V, VU, VL, FN, ...). */
 
 /* Written with comparisons that are false for NaN, so that NaN survives. */
 INLINE V FN(at_least)(V x, T low) { return SELECT(x < SPLAT(low), SPLAT(low), x); }
@@ -244,6 +244,30 @@ NOINLINE T FN(exp_row)(const T *x, T *y, int64_t n, T *maximum)
     return FN(vector_sum)(sum);
 }
 
+/* exp_row for n rows of k. Short rows would fill a vector badly and end in sums across its lanes, so VL of
+ * them are turned first: a vector then holds one column. */
+NOINLINE void FN(exp_rows)(const T *x, T *y, int64_t n, int64_t k, T *total, T *maximum)
+{
+    enum { SHORT = 16 };
+    int64_t i = 0;
+    for (; k > SHORT && i < n; i++) total[i] = FN(exp_row)(x + i * k, y ? y + i * k : NULL, k, maximum + i);
+    for (; i < n; i += VL) {
+        const int64_t rows = n - i < VL ? n - i : VL;
+        T t[SHORT][VL] = {{0}};
+        for (int64_t l = 0; l < rows; l++) for (int64_t j = 0; j < k; j++) t[j][l] = x[(i + l) * k + j];
+        V m = *(const V *)t[0], sum = SPLAT(0);
+        for (int64_t j = 1; j < k; j++) m = SELECT(*(const V *)t[j] > m, *(const V *)t[j], m);
+        for (int64_t j = 0; j < k; j++) {
+            V e = FN(exp_negative)(*(const V *)t[j] - m);
+            *(V *)t[j] = e;
+            sum += e;
+        }
+        memcpy(maximum + i, &m, (size_t)rows * sizeof(T));
+        memcpy(total + i, &sum, (size_t)rows * sizeof(T));
+        if (y) for (int64_t l = 0; l < rows; l++) for (int64_t j = 0; j < k; j++) y[(i + l) * k + j] = t[j][l];
+    }
+}
+
 /* y = a + b; y may be a or b, which the compiler's own vector loop would not allow. */
 NOINLINE void FN(add_row)(const T *a, const T *b, T *y, int64_t n)
 {
@@ -280,5 +304,35 @@ NOINLINE T FN(squared_row)(const T *p, const T *t, T *d, int64_t n, T scale)
         s += e * e;
     }
     return s;
+}
+/* Every bit of the result depends on every bit of h (the end of MurmurHash3, Appleby 2011), in 32-bit
+ * arithmetic also where the lanes have 64. */
+INLINE VU FN(mix)(VU h)
+{
+    h = ((h ^ (h >> 16)) * 0x85ebca6bu) & 0xffffffffu;
+    h = ((h ^ (h >> 13)) * 0xc2b2ae35u) & 0xffffffffu;
+    return h ^ (h >> 16);
+}
+
+/* y_i = scale x_i where mix(mix(first + i) ^ high) >= least, else 0; y may be x. */
+NOINLINE void FN(dropout_row)(const T *x, T *y, int64_t n, uint32_t first, uint32_t high, uint32_t least, T scale)
+{
+    U lanes[VL];
+    T t[VL] = {0};
+    for (int j = 0; j < VL; j++) lanes[j] = (U)j;
+    VU lane;
+    memcpy(&lane, lanes, sizeof lane);
+    for (int64_t i = 0; i < n; i += VL) {
+        const int64_t left = n - i;
+        if (left < VL) memcpy(t, x + i, (size_t)left * sizeof(T));
+        VU h = FN(mix)(FN(mix)((lane + (uint32_t)(first + (uint32_t)i)) & 0xffffffffu) ^ high);
+        V v = SPLAT(scale) * *(const V *)(left < VL ? t : x + i);
+        v = SELECT(h >= least, v, SPLAT(0));
+        if (left < VL) {
+            memcpy(t, &v, sizeof t);
+            memcpy(y + i, t, (size_t)left * sizeof(T));
+        } else
+            *(V *)(y + i) = v;
+    }
 }
 #undef POLYNOMIAL

@@ -1,5 +1,5 @@
 /* Winograd's F(4x4, 3x3) on vectors of channels. winograd.pyx includes this once for float and once
- * for double, with T, V, VL, NR, FN and SPLAT defined (see tile_body.h).
+ * for double, with T, V, VI, VL, NR, FN, SPLAT and LIST defined (see tile_body.h).
  *
  * A tile of 4x4 outputs needs 6x6 inputs. With the points 0, a, -a, b, -b and infinity, a = 5/8, b = 3/2,
  *
@@ -21,6 +21,7 @@
  *
  *     dg = G^T [ (A dY A^T) * (B^T d B) ] G. */
 
+#ifndef WINO_A
 #define WINO_A 0.625
 #define WINO_B 1.5
 #define WINO_A2 (WINO_A * WINO_A)
@@ -30,6 +31,51 @@
 #define WINO_N0 (WINO_A2 * WINO_B2)
 #define WINO_NA (2 * WINO_A2 * (WINO_A2 - WINO_B2))
 #define WINO_NB (2 * WINO_B2 * (WINO_B2 - WINO_A2))
+
+#define WINO_INNER 128
+
+/* Places in two vectors: LOW interleaves their first halves, HIGH their second halves. */
+#define WINO_LOW_2 0, 2
+#define WINO_HIGH_2 1, 3
+#define WINO_LOW_4 0, 4, 1, 5
+#define WINO_HIGH_4 2, 6, 3, 7
+#define WINO_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define WINO_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define WINO_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define WINO_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#if !FASTNN_VECTOR
+  #define WINO_PREFETCH(p)
+  #define WINO_SHUFFLE(a, b, ...) (a)  /* one number: there is nothing to transpose */
+#elif defined(__clang__) || __GNUC__ >= 12
+  #define WINO_PREFETCH __builtin_prefetch
+  #define WINO_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+  #define WINO_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (VI){__VA_ARGS__})
+#endif
+#if !FASTNN_VECTOR || VBYTES == 16
+  #define WINO_VECTOR_F32(half) WINO_##half##_4
+  #define WINO_VECTOR_F64(half) WINO_##half##_2
+#elif VBYTES == 32
+  #define WINO_VECTOR_F32(half) WINO_##half##_8
+  #define WINO_VECTOR_F64(half) WINO_##half##_4
+#else
+  #define WINO_VECTOR_F32(half) WINO_##half##_16
+  #define WINO_VECTOR_F64(half) WINO_##half##_8
+#endif
+
+/* The functions below for one dtype, so that winograd.pyx says everything once. */
+typedef struct {
+    int64_t nr, vl, item;  /* panel width, vector length, bytes of a number */
+    void (*transform)(const void *, const void *, int, int64_t, int64_t, int64_t, int64_t, int64_t, void *,
+        int64_t, int64_t);
+    void (*filter)(const void *, int64_t, int64_t, int64_t, int64_t, int64_t, void *, int64_t);
+    void (*filter_rotated)(const void *, int64_t, int64_t, int64_t, int64_t, int64_t, void *, int64_t);
+    void (*products)(int64_t, int64_t, int, const void *, int64_t, int64_t, int64_t, int64_t, const void *,
+        int64_t, void *, int64_t, int);
+    void (*output)(const void *, int64_t, const void *, void *, int64_t, int64_t, int, int, int, int, double);
+    void (*filter_gradient)(const void *, int64_t, void *, int64_t, int, int);
+} wino_kernels;
+#endif
 #define K(x) SPLAT((T)(x))
 
 /* r = B^T d */
@@ -91,12 +137,12 @@ INLINE void FN(wino_gt)(const V u[6], V g[3])
     g[2] = u[5] + K(WINO_A2) * even_a + K(WINO_B2) * even_b;
 }
 
-/* The first n of VL numbers, then zeros. */
+/* The first n of VL numbers, then zeros; p is not read if n is 0. */
 INLINE V FN(wino_load)(const T *p, const int n)
 {
     if (n >= VL) return *(const V *)p;
     V v = SPLAT(0);
-    memcpy(&v, p, (size_t)n * sizeof(T));
+    if (n > 0) memcpy(&v, p, (size_t)n * sizeof(T));
     return v;
 }
 
@@ -142,9 +188,11 @@ INLINE void FN(wino_gradient_vector)(const T *const *pixel, const int64_t c, con
 /* Transform the size x size pixels from (row, col) of an image (height, width, channels): size 6 for inputs,
  * 4 for gradients. Pixels outside are read from `zeros` (channels,). Vectors v of channels go to
  * out + (v/2)*panel + (v%2)*VL, the 36 results ld apart. */
-NOINLINE void FN(wino_transform)(const T *image, const T *zeros, int size, int64_t row, int64_t col,
-    int64_t height, int64_t width, int64_t channels, T *out, int64_t panel, int64_t ld)
+NOINLINE void FN(wino_transform)(const void *image_, const void *zeros, int size, int64_t row, int64_t col,
+    int64_t height, int64_t width, int64_t channels, void *out_, int64_t panel, int64_t ld)
 {
+    const T *image = image_;
+    T *out = out_;
     const T *pixel[36];
     for (int i = 0; i < size; i++) for (int j = 0; j < size; j++) {
         const int64_t h = row + i, w = col + j;
@@ -187,17 +235,20 @@ INLINE void FN(wino_transpose)(V v[VL])
         V t[VL];
         UNROLL for (int i = 0; i < VL; i++) t[i] = v[i];
         UNROLL for (int i = 0; i < VL / 2; i++) {
-            v[2 * i] = WINO_LOW(t[i], t[i + VL / 2]);
-            v[2 * i + 1] = WINO_HIGH(t[i], t[i + VL / 2]);
+            v[2 * i] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(LOW));
+            v[2 * i + 1] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(HIGH));
         }
     }
 }
 
-/* Panel of filters f..f+NR of w (filters, 3, 3, channels): out[k*ld + c*NR + j] = (G g G^T)[k]. */
-NOINLINE void FN(wino_filter)(const T *w, int64_t f, int64_t filters, int64_t channels, T *out, int64_t ld)
+/* Filters f..f+NR of w (filters, 3, 3, channels), channels c0..c1: out[k*ld + (c-c0)*NR + j] = (G g G^T)[k]. */
+NOINLINE void FN(wino_filter)(const void *w_, int64_t f, int64_t filters, int64_t channels, int64_t c0, int64_t c1,
+    void *out_, int64_t ld)
 {
-    for (int64_t c = 0; c < channels; c += VL) {
-        const int n = channels - c < VL ? (int)(channels - c) : VL;
+    const T *w = w_;
+    T *out = out_;
+    for (int64_t c = c0; c < c1; c += VL) {
+        const int n = c1 - c < VL ? (int)(c1 - c) : VL;
         for (int half = 0; half < 2; half++) {
             const int64_t first = f + half * VL;
             V taps[VL][9];
@@ -206,44 +257,52 @@ NOINLINE void FN(wino_filter)(const T *w, int64_t f, int64_t filters, int64_t ch
                 if (n == VL && first + VL <= filters)
                     UNROLL for (int i = 0; i < VL; i++) v[i] = *(const V *)(w + ((first + i) * 9 + k) * channels + c);
                 else for (int i = 0; i < VL; i++)
-                    v[i] = first + i < filters ? FN(wino_load)(w + ((first + i) * 9 + k) * channels + c, n) : SPLAT(0);
+                    v[i] = FN(wino_load)(w + ((first + i) * 9 + k) * channels + c, first + i < filters ? n : 0);
+                if (c + VL < c1)
+                    UNROLL for (int i = 0; i < VL; i++)
+                        WINO_PREFETCH(w + ((first + i < filters ? first + i : f) * 9 + k) * channels + c + VL);
                 FN(wino_transpose)(v);
                 UNROLL for (int i = 0; i < VL; i++) taps[i][k] = v[i];
             }
-            for (int i = 0; i < n; i++) FN(wino_filter_vector)(taps[i], out + (c + i) * NR + half * VL, ld);
+            for (int i = 0; i < n; i++) FN(wino_filter_vector)(taps[i], out + (c - c0 + i) * NR + half * VL, ld);
         }
     }
 }
 
 /* The same for the gradient to the input, a forward pass whose filters are the channels c..c+NR and whose
- * kernel is rotated by 180 degrees: out[k*ld + f*NR + j]. The lanes are channels, nothing to transpose. */
-NOINLINE void FN(wino_filter_rotated)(const T *w, int64_t c, int64_t filters, int64_t channels, T *out, int64_t ld)
+ * kernel is rotated by 180 degrees: out[k*ld + (f-f0)*NR + j]. The lanes are channels, nothing to transpose. */
+NOINLINE void FN(wino_filter_rotated)(const void *w, int64_t c, int64_t filters, int64_t channels, int64_t f0,
+    int64_t f1, void *out_, int64_t ld)
 {
-    for (int64_t f = 0; f < filters; f++) for (int half = 0; half < 2; half++) {
+    T *out = out_;
+    for (int64_t f = f0; f < f1; f++) for (int half = 0; half < 2; half++) {
         const int64_t first = c + half * VL, left = channels - first;
         const int n = left >= VL ? VL : left > 0 ? (int)left : 0;
-        const T *from = w + f * 9 * channels + first;
+        const T *from = (const T *)w + f * 9 * channels + first;
         V g[9];
         if (n == VL) UNROLL for (int k = 0; k < 9; k++) g[k] = *(const V *)(from + (8 - k) * channels);
-        else for (int k = 0; k < 9; k++) g[k] = n ? FN(wino_load)(from + (8 - k) * channels, n) : SPLAT(0);
-        FN(wino_filter_vector)(g, out + f * NR + half * VL, ld);
+        else for (int k = 0; k < 9; k++) g[k] = FN(wino_load)(from + (8 - k) * channels, n);
+        FN(wino_filter_vector)(g, out + (f - f0) * NR + half * VL, ld);
     }
 }
 
-/* For each of the 36 points: out[r][j] = sum_k a[r][k] b[k][j], r < rows, j < n <= NR.
- * Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step apart. */
-NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int n, const T *a, int64_t a_ld, int64_t a_panel,
-    int64_t a_row, int64_t a_step, const T *b, int64_t b_ld, T *out, int64_t out_ld)
+/* For each of the 36 points: out[r][j] = (or +=) sum_k a[r][k] b[k][j], r < rows, j < n <= NR.
+ * Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step apart.
+ * Long sums go in parts of WINO_INNER terms: they round less, and b's part stays in the level 1 cache. */
+NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int n, const void *a, int64_t a_ld, int64_t a_panel,
+    int64_t a_row, int64_t a_step, const void *b, int64_t b_ld, void *out, int64_t out_ld, int accumulate)
 {
     const int64_t start = 0;
-    FN(tile_args) p = {.a_step = a_step, .ldb = NR, .off = &start, .n_seg = 1, .seg_len = inner};
-    for (int k = 0; k < 36; k++) {
-        p.b = b + k * b_ld;
+    tile_args p = {.a_step = a_step, .ldb = NR, .off = &start, .n_seg = 1};
+    for (int k = 0; k < 36; k++) for (int64_t first = 0; first < inner; first += WINO_INNER) {
+        p.b = (const T *)b + k * b_ld + first * NR;
+        p.seg_len = inner - first < WINO_INNER ? inner - first : WINO_INNER;
+        p.flags = accumulate || first > 0 ? TILE_ACCUMULATE : 0;
         for (int64_t r = 0; r < rows; r += MR) {
             const int mr = rows - r < MR ? (int)(rows - r) : MR;
             for (int i = 0; i < mr; i++) {
-                p.a[i] = a + k * a_ld + (r + i) / NR * a_panel + (r + i) % NR * a_row;
-                p.out[i] = out + k * out_ld + (r + i) * NR;
+                p.a[i] = (const T *)a + k * a_ld + (r + i) / NR * a_panel + (r + i) % NR * a_row + first * a_step;
+                p.out[i] = (T *)out + k * out_ld + (r + i) * NR;
             }
             FN(tile_panel)(mr, n, &p);
         }
@@ -252,12 +311,14 @@ NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int n, const T *a, 
 
 /* y = act(A^T m A + bias) for n <= NR channels of the rows x cols pixels (at most 4x4) of one tile;
  * m[k*ld] are the 36 products, y's pixels are `pixel` apart and its rows `line`. */
-NOINLINE void FN(wino_output)(const T *m, int64_t ld, const T *bias, T *y, int64_t line, int64_t pixel,
-    int rows, int cols, int n, int activation, T alpha)
+NOINLINE void FN(wino_output)(const void *m_, int64_t ld, const void *bias, void *y_, int64_t line, int64_t pixel,
+    int rows, int cols, int n, int activation, double alpha)
 {
+    const T *m = m_;
+    T *y = y_;
     for (int c = 0; c < n; c += VL) {
         const int width = n - c < VL ? n - c : VL;
-        const V b = bias ? FN(wino_load)(bias + c, width) : SPLAT(0);
+        const V b = FN(wino_load)((const T *)bias + c, bias ? width : 0);
         V t[4][6], out[4][4];
         UNROLL for (int j = 0; j < 6; j++) {
             V column[6], r[4];
@@ -268,7 +329,7 @@ NOINLINE void FN(wino_output)(const T *m, int64_t ld, const T *bias, T *y, int64
         UNROLL for (int i = 0; i < 4; i++) {
             V r[4];
             FN(wino_at)(t[i], r);
-            UNROLL for (int j = 0; j < 4; j++) out[i][j] = FN(rectify)(r[j] + b, activation, alpha);
+            UNROLL for (int j = 0; j < 4; j++) out[i][j] = FN(rectify)(r[j] + b, activation, (T)alpha);
         }
         if (rows == 4 && cols == 4 && width == VL) {
             UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
@@ -281,13 +342,14 @@ NOINLINE void FN(wino_output)(const T *m, int64_t ld, const T *bias, T *y, int64
     if (activation > ACT_LEAKY_RELU)
         for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++) {
             T *to = y + i * line + j * pixel;
-            FN(activate)(to, to, n, activation, alpha);
+            FN(activate)(to, to, n, activation, (T)alpha);
         }
 }
 
 /* dw = G^T s G for n <= NR channels of one filter: dw (3, 3, channels), s[k*ld] the 36 sums. */
-NOINLINE void FN(wino_filter_gradient)(const T *s, int64_t ld, T *dw, int64_t channels, int n, int accumulate)
+NOINLINE void FN(wino_filter_gradient)(const void *s_, int64_t ld, void *dw, int64_t channels, int n, int accumulate)
 {
+    const T *s = s_;
     for (int c = 0; c < n; c += VL) {
         const int width = n - c < VL ? n - c : VL;
         V t[3][6];
@@ -301,11 +363,14 @@ NOINLINE void FN(wino_filter_gradient)(const T *s, int64_t ld, T *dw, int64_t ch
             V r[3];
             FN(wino_gt)(t[i], r);
             UNROLL for (int j = 0; j < 3; j++) {
-                T *to = dw + (i * 3 + j) * channels + c;
+                T *to = (T *)dw + (i * 3 + j) * channels + c;
                 if (accumulate) r[j] += FN(wino_load)(to, width);
                 FN(wino_store)(to, r[j], width);
             }
         }
     }
 }
+
+static const wino_kernels FN(wino) = {NR, VL, sizeof(T), FN(wino_transform), FN(wino_filter), FN(wino_filter_rotated),
+    FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};
 #undef K

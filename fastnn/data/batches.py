@@ -20,8 +20,8 @@ class Batches:
         Samples; may be a memory map (`numpy.memmap`) larger than memory. Bytes (uint8) become numbers in
         [0, 1] batch by batch, other integers become numbers of the same value.
     y : array_like, (N, ...), optional
-        Targets. Integers of shape (N,) are labels and come as int64; other bytes are scaled as in `x`. It
-        may be the same object as `x` (autoencoders): then it is gathered once.
+        Targets. Integers of shape (N,) are labels and come as int64; images of bytes (N, H, W, ...) are
+        scaled as in `x`. It may be the same object as `x` (autoencoders): then it is gathered once.
     batch_size : int or None
         Samples in a batch; the last one may be smaller. None: all (gradient descent without batches).
     shuffle : bool
@@ -75,17 +75,21 @@ class Batches:
         if sample_weight is not None:
             self._weight = _Rows(sample_weight, "sample_weight", dtype, workspace)
             if self._weight.array.ndim != 1:
-                raise ShapeError(f"sample_weight: expected shape ({n},). Received: {self._weight.array.shape}")
+                raise ShapeError(
+                    f"sample_weight: expected shape ({n},). Received: {self._weight.array.shape}"
+                )
             _same_length("sample_weight", len(self._weight), n)
 
         self._indices = None if indices is None else _check_indices(indices, n)
-        self.n_samples = n if indices is None else len(self._indices)
+        self.n_samples = n if self._indices is None else len(self._indices)
         if self.n_samples == 0:
             raise ValueError(f"x: expected at least one sample. Received: x of shape {self._x.array.shape}")
         if batch_size is None:
             batch_size = self.n_samples
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(f"batch_size: expected an integer >= 1 or None. Received: batch_size={batch_size!r}")
+            raise ValueError(
+                f"batch_size: expected an integer >= 1 or None. Received: batch_size={batch_size!r}"
+            )
         if drop_last and batch_size > self.n_samples:
             raise ValueError(
                 f"batch_size: expected at most {self.n_samples}, the number of samples, with drop_last=True. "
@@ -169,6 +173,7 @@ class _Rows:
                 f"{name}: expected numbers. Received: {name} of dtype {array.dtype}."
                 + (" np.unique(y, return_inverse=True)[1] numbers the classes." if labels else "")
             )
+        self.dtype: np.dtype
         if labels and array.ndim == 1 and array.dtype.kind in "iub":
             self.dtype = np.dtype(np.int64)
         elif dtype is not None:
@@ -179,7 +184,7 @@ class _Rows:
             raise TypeError(f"dtype: expected float32 or float64. Received: dtype={self.dtype}")
         self.array = array
         self.workspace = workspace
-        self.scale = array.dtype == np.uint8 and self.dtype != np.int64
+        self.scale = array.dtype == np.uint8 and (array.ndim > 2 or not labels)
         self.convert = array.dtype != self.dtype
         # np.take would copy an array that is not like this as a whole
         self.plain = array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
@@ -202,7 +207,7 @@ class _Rows:
             source = self.array[rows]
         out = self._lend(len(source), self.dtype)
         if self.scale:
-            return np.divide(source, self.dtype.type(255), out=out)
+            return np.divide(source, 255, out=out, dtype=self.dtype)
         np.copyto(out, source, casting="same_kind" if self.dtype.kind == "f" else "unsafe")
         return out
 
@@ -221,7 +226,7 @@ def _check_indices(indices, n):
         raise ShapeError(
             f"indices: expected integers of shape (K,). Received: shape {indices.shape}, {indices.dtype}"
         )
-    if indices.size and not (0 <= indices.min() and indices.max() < n):
+    if indices.size and not (indices.min() >= 0 and indices.max() < n):
         raise ValueError(
             f"indices: expected numbers from 0 to {n - 1}. Received: {indices.min()} to {indices.max()}"
         )
@@ -275,7 +280,7 @@ def train_validation_split(x, y=None, fraction=0.1, seed=0, stratify=True):
     n = len(x)
     if y is not None:
         _same_length("y", len(y), n)
-    n_validation = round(n * fraction)
+    n_validation = round(n * fraction) if 0 < fraction < 1 else 0
     if not 0 < n_validation < n:
         raise ValueError(
             f"fraction: expected both parts of {n} samples to get at least one. Received: fraction={fraction}"
@@ -334,7 +339,7 @@ def one_hot(labels, n_classes=None, dtype="float32"):
     labels = labels.astype(np.int64)
     if n_classes is None:
         n_classes = int(labels.max(initial=-1)) + 1
-    if labels.size and not (0 <= labels.min() and labels.max() < n_classes):
+    if labels.size and not (labels.min() >= 0 and labels.max() < n_classes):
         raise ValueError(
             f"labels: expected numbers from 0 to {n_classes - 1}. Received: {labels.min()} to {labels.max()}"
         )

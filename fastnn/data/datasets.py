@@ -280,7 +280,7 @@ def _pixels(images, dtype):
     if dtype == np.uint8:
         return np.ascontiguousarray(images) if not images.flags.c_contiguous else images
     out = np.empty(images.shape, dtype)
-    return np.divide(images, dtype.type(255), out=out)
+    return np.divide(images, 255, out=out, dtype=dtype)
 
 
 def _variants(name):
@@ -292,7 +292,7 @@ def _variants(name):
 
 def _search(name, path):
     """(place, files, what was seen in the other places)."""
-    seen = []
+    seen: list[str] = []
     for place, folder in files.search_places(SOURCES[name].folders, path):
         found, missing = files.find(folder, _variants(name))
         archive = folder / CIFAR_ARCHIVE

@@ -142,8 +142,9 @@ def _tar_members(path, names):
         with tarfile.open(path, "r:*") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
-                if name in names and member.isfile():
-                    contents[name] = archive.extractfile(member).read()
+                file = archive.extractfile(member) if name in names else None
+                if file is not None:
+                    contents[name] = file.read()
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise damaged(path, "an intact tar archive", error) from error
     missing = [name for name in names if name not in contents]

@@ -18,8 +18,7 @@ class Adam(Optimizer):
 
     Departures from [1]. Options only: `eps_mode="inside"` is the notes' `sqrt(v^ + eps)`; `weight_decay`
     adds `weight_decay w` to `g`, or with `decoupled=True` (AdamW, [2]) takes `lr weight_decay w` from `w`,
-    untouched by `sqrt(v^)`. Either applies to weights, not to biases and normalisation. `m` and `v` are
-    computed as `m + (1 - beta1)(g - m)`, which float32 keeps more exactly.
+    untouched by `sqrt(v^)`. Either applies to weights, not to biases and normalisation.
 
     Parameters
     ----------

@@ -18,8 +18,7 @@ def momentum_step(theta, grad, velocity, lr, momentum, weight_decay=0.0, form="g
     c = {"grad_sum": 1.0, "velocity": lr, "ema": 1.0 - momentum}[form]
     s = 1.0 if form == "velocity" else lr
     g = grad + weight_decay * theta
-    velocity *= momentum
-    velocity += c * g
+    velocity[...] = momentum * velocity + c * g
     theta -= s * (momentum * velocity + c * g) if nesterov else s * velocity
 
 
@@ -27,14 +26,14 @@ def adam_step(
     theta, grad, m, v, step, lr, beta1, beta2, eps, weight_decay=0.0, decoupled=False, eps_mode="outside",
     bias_correction=True,
 ):  # fmt: skip
-    """m <- m + (1 - beta1)(g - m), v <- v + (1 - beta2)(g^2 - v), w <- w - lr m^ / (sqrt(v^) + eps)."""
+    """m <- beta1 m + (1 - beta1) g, v <- beta2 v + (1 - beta2) g^2, w <- w - lr m^ / (sqrt(v^) + eps)."""
     if eps_mode not in ("outside", "inside"):
         raise ValueError(f"eps_mode: expected 'outside' or 'inside'. Received: {eps_mode!r}")
     g = grad if decoupled else grad + weight_decay * theta
     if decoupled:
         theta *= 1.0 - lr * weight_decay
-    m += (1.0 - beta1) * (g - m)
-    v += (1.0 - beta2) * (g * g - v)
+    m[...] = beta1 * m + (1.0 - beta1) * g
+    v[...] = beta2 * v + (1.0 - beta2) * g**2
     m_hat, v_hat = m, v
     if bias_correction:
         m_hat = m / (1.0 - beta1**step)

@@ -56,7 +56,9 @@ class History:
         sign = 1 if better(name, mode) == "min" else -1
         found = [(sign * v, e, v) for e, v in zip(self.epochs, self[name]) if v == v]
         if not found:
-            raise ValueError(f"history.best: expected an epoch with a number in {name!r}. Received: {self[name]}")
+            raise ValueError(
+                f"history.best: expected an epoch with a number in {name!r}. Received: {self[name]}"
+            )
         _, epoch, value = min(found)
         return Best(epoch, value)
 

@@ -1,6 +1,5 @@
 """What is said about the machine; nothing is timed."""
 
-import sys
 from pathlib import Path
 
 import pytest

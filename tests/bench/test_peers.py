@@ -92,6 +92,17 @@ def test_remarks_name_missing_peers_errors_and_choices(peers):
     ]
 
 
+def test_noisy_rounds_and_the_best_round(peers):
+    about = {"median_ms": 3.0, "rounds_ms": [1.0, 3.0, 400.0]}
+    results = {"tiny": {"fastnn": {"infer": about}, "sklearn": {"infer": {"unsupported": "no images"}}}}
+    assert peers.medians(results["tiny"], "infer") == {"fastnn": 3.0}
+    assert peers.medians(results["tiny"], "infer", best_round=True) == {"fastnn": 1.0}
+    assert peers.remarks(results, {}) == [
+        "noise: tiny, fastnn, infer: medians of the rounds are 1, 3, 400 ms",
+        "unsupported: tiny, sklearn, infer: no images",
+    ]
+
+
 def test_absent_packages_are_reported(peers, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else object())
     assert peers.missing("onnxruntime") == ["onnxruntime"]

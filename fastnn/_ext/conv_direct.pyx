@@ -1,0 +1,145 @@
+"""Direct convolution on the register tile: an implicit matrix product, no im2col copy.
+
+The rows of a tile are pixels of the image, read in place through row pointers; the weights are packed into
+panels of NR filters whose rows are (kh, kw, c). Neighbouring taps of a kernel row are neighbours in the
+image too, so a whole kernel row of KW*C numbers is one segment of the tile's inner loop. The loops are,
+from the outside: a block of the inner size, a panel of it (in the level 1 or 2 cache), tiles of pixels.
+The gradient to the input is the same with other tables and another packing (conv_plan.pyx).
+"""
+
+from cython.parallel cimport parallel, prange
+from libc.stdint cimport int64_t
+
+from fastnn._ext.common cimport real
+from fastnn._ext.conv_plan cimport Block, Geometry, Pixels, Plan, Tile, plan_backward, plan_forward
+from fastnn._ext.pack cimport pack_columns
+from fastnn._ext.threads cimport SLOT_CONV_WEIGHT, scratch, threads_for
+from fastnn._ext.tile cimport *
+
+
+cdef void run_item(
+    const Plan* p, int64_t item, const real* source, const real* panels, const real* bias, real* target,
+    int activation, double alpha,
+) noexcept nogil:
+    """One item: a range of the tiles of a group of images, times some panels."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t rows = p.n_image_groups * p.ranges, group = item % rows // p.ranges
+    cdef int64_t first = item % p.ranges * p.tiles_per_item, n_panels = p.n_panels * p.groups
+    cdef int64_t panel0 = item // rows * n_panels // p.panel_groups
+    cdef int64_t panel1 = (item // rows + 1) * n_panels // p.panel_groups
+    cdef const Pixels* pixels = &p.rest if group == p.n_image_groups - 1 else &p.full
+    cdef int64_t last = min(first + p.tiles_per_item, pixels.n_tiles)
+    cdef int64_t b, panel, i, k, column
+    cdef const real* image
+    cdef real* out
+    cdef const Block* block
+    cdef const Tile* tile
+    cdef const int64_t* source_at
+    cdef const int64_t* target_at
+    cdef tile_args t
+    cdef int n
+    source += group * p.group_size * p.h.source_size * p.w.source_size * p.inner * p.groups
+    target += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
+    t.a_step, t.ldb, t.alpha, t.ldc = 1, NR, alpha, 0
+    for b in range(p.n_blocks):
+        for panel in range(panel0, panel1):
+            column = panel // p.n_panels * p.columns + panel % p.n_panels * NR
+            n = <int>min(NR, p.columns - panel % p.n_panels * NR)
+            image, out = source + panel // p.n_panels * p.inner, target + column
+            t.b = panels + panel * p.K * NR
+            for k in range(first, last):
+                tile = pixels.tiles + k
+                block = p.blocks + tile.shape * p.n_blocks + b
+                if block.skip:
+                    continue
+                t.off, t.b_off = p.a_off + block.first, p.b_off + block.first
+                t.n_seg, t.seg_len = block.n_seg, block.seg_len
+                t.flags = TILE_ACCUMULATE if block.accumulate else 0
+                t.activation = activation if block.last else 0
+                t.bias = bias + column if block.last and bias != NULL else NULL
+                source_at, target_at = pixels.source + tile.first, pixels.target + tile.first
+                for i in range(tile.n):
+                    t.a[i] = image + source_at[i]
+                    t.out[i] = out + target_at[i]
+                if real is float:
+                    tile_taps_f32(<int>tile.n, n, &t)
+                else:
+                    tile_taps_f64(<int>tile.n, n, &t)
+
+
+cdef void pack_forward(const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels) noexcept nogil:
+    """panels[panel, (kh, kw, c), f] = weight[f, kh, kw, c], one kernel row of a panel."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t panel = item // g.kh, length = g.kw * p.inner, k = item % g.kh * length
+    cdef int64_t filter = panel // p.n_panels * p.columns + panel % p.n_panels * NR
+    pack_columns(weight + filter * p.K + k, 1, p.K, length, min(NR, p.columns - panel % p.n_panels * NR), NR,
+                 panels + (panel * p.K + k) * NR)
+
+
+cdef void pack_backward(const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels) noexcept nogil:
+    """panels[panel, (th, tw, f), c] = weight[f, kh, kw, c] for the kernel position (kh, kw) of a tap."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t panel = item // g.kh, th = item % g.kh, tw, at
+    cdef int64_t group = panel // p.n_panels, c = panel % p.n_panels * NR, filter = g.kh * g.kw * p.columns
+    for tw in range(g.kw):
+        at = (p.h.tap[th] * g.kw + p.w.tap[tw]) * p.columns + c
+        pack_columns(weight + group * p.inner * filter + at, filter, 1, p.inner, min(NR, p.columns - c), NR,
+                     panels + (panel * p.K + (th * g.kw + tw) * p.inner) * NR)
+
+
+cdef int run(
+    const Plan* p, const Geometry* g, const real* source, const real* weight, const real* bias, real* target,
+    int activation, double alpha, bint backward,
+) noexcept nogil:
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t i, n_packs = p.groups * p.n_panels * g.kh
+    cdef real* panels = <real*>scratch(SLOT_CONV_WEIGHT, p.groups * p.n_panels * p.K * NR * sizeof(real))
+    cdef int threads = threads_for(<double>(p.images * p.h.size * p.w.size * p.columns * p.groups) * <double>p.K)
+    if panels == NULL:
+        return -1
+    if threads == 1:
+        for i in range(n_packs):
+            if backward:
+                pack_backward(p, g, i, weight, panels)
+            else:
+                pack_forward(p, g, i, weight, panels)
+        for i in range(p.n_items):
+            run_item(p, i, source, panels, bias, target, activation, alpha)
+        return 0
+    with parallel(num_threads=threads):
+        for i in prange(n_packs, schedule="static"):
+            if backward:
+                pack_backward(p, g, i, weight, panels)
+            else:
+                pack_forward(p, g, i, weight, panels)
+        for i in prange(p.n_items, schedule="dynamic"):
+            run_item(p, i, source, panels, bias, target, activation, alpha)
+    return 0
+
+
+cdef int direct_forward(
+    const Geometry* g,
+    const real* x,        # IN  (N, H, W, C)
+    const real* weight,   # IN  (F, KH, KW, C // groups)
+    const real* bias,     # IN  (F,) or NULL
+    real* y,              # OUT (N, OH, OW, F)
+    int activation, double alpha,
+) noexcept nogil:
+    """`y = activation(conv(x, weight) + bias)`; -1 without memory."""
+    cdef Plan p
+    if plan_forward(&p, g, NR_F32 if real is float else NR_F64):
+        return -1
+    return run(&p, g, x, weight, bias, y, activation, alpha, False)
+
+
+cdef int direct_backward_input(
+    const Geometry* g,
+    const real* da,       # IN  (N, OH, OW, F)
+    const real* weight,   # IN  (F, KH, KW, C // groups)
+    real* dx,             # OUT (N, H, W, C)
+) noexcept nogil:
+    """`dx[i] = sum of da[o] * weight[k] over the o and k with o*stride - pad + k*dilation = i`."""
+    cdef Plan p
+    if plan_backward(&p, g, NR_F32 if real is float else NR_F64):
+        return -1
+    return run(&p, g, da, weight, <const real*>NULL, dx, 0, 0.0, True)

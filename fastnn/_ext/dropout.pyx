@@ -1,0 +1,84 @@
+"""Dropout (the notes, S6.8), with the scaling in training: y = x / (1 - rate) where kept, 0 elsewhere.
+
+The mask is never stored: the bits of element i are a hash of (key, i), the same in forward and backward,
+for float32 and float64 and for any number of threads. An element is kept if its 32 bits, as an integer,
+reach rate * 2^32.
+"""
+
+cimport numpy as cnp
+from cython.parallel cimport prange
+from fastnn._ext.activations cimport check_like
+from fastnn._ext.common cimport check, real, real_type
+from fastnn._ext.threads cimport threads_for
+from fastnn._ext.vmath cimport dropout_row
+from libc.math cimport rint
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cnp.import_array()
+
+cdef enum:
+    CHUNK = 8192  # elements of one owner; divides 2^32, where the words of the key change
+
+
+cdef uint64_t words_of(uint64_t key, uint64_t block) noexcept nogil:
+    """Two 32-bit words for a key: one step of splitmix64 (Steele, Lea and Flood 2014)."""
+    cdef uint64_t z = key + (block + 1) * <uint64_t>0x9E3779B97F4A7C15u
+    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9u
+    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EBu
+    return z ^ (z >> 31)
+
+
+cdef void drop_chunk(
+    const real* x, real* y, int64_t first, int64_t n, double rate, uint64_t key
+) noexcept nogil:
+    cdef uint64_t words = words_of(key, <uint64_t>first >> 32)
+    cdef uint32_t least = <uint32_t>min(rint(rate * 4294967296.0), 4294967295.0)
+    dropout_row(
+        x + first, y + first, n, <uint32_t>first + <uint32_t>words, <uint32_t>(words >> 32), least,
+        <real>(1 / (1 - rate)),
+    )
+
+
+cdef void drop(const real* x, real* y, int64_t n, double rate, uint64_t key) noexcept nogil:
+    cdef int64_t c, chunks = (n + CHUNK - 1) // CHUNK
+    cdef int threads = threads_for(4.0 * n)
+    if threads == 1:
+        for c in range(chunks):
+            drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), rate, key)
+        return
+    for c in prange(chunks, num_threads=threads, schedule="static"):
+        drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), rate, key)
+
+
+def dropout_forward(
+    cnp.ndarray x,  # IN  any shape
+    cnp.ndarray y,  # OUT like x; may be x
+    double rate,
+    uint64_t key,
+):
+    """y = x / (1 - rate) with probability 1 - rate, else 0. `key` is an integer from 0 to 2^64 - 1."""
+    cdef int typenum = real_type(x, "x")
+    check(x, "x", -1, typenum)
+    check_like(y, "y", x, "x", typenum)
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate: expected 0 <= rate < 1, the share of elements set to 0. Received: {rate}")
+    cdef int64_t n = cnp.PyArray_SIZE(x)
+    cdef void* px = cnp.PyArray_DATA(x)
+    cdef void* py = cnp.PyArray_DATA(y)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            drop[float](<float*>px, <float*>py, n, rate, key)
+        else:
+            drop[double](<double*>px, <double*>py, n, rate, key)
+
+
+def dropout_backward(
+    cnp.ndarray dy,  # IN  any shape
+    cnp.ndarray dx,  # OUT like dy; may be dy
+    double rate,
+    uint64_t key,
+):
+    """The same mask and factor for the gradient."""
+    if dy is None or dx is None:
+        raise TypeError("dropout_backward: expected arrays dy and dx. Received: None")
+    dropout_forward(dy, dx, rate, key)

@@ -1,0 +1,45 @@
+# How (R, C) is folded and cut for batch normalization: by the shape alone. See normalization.pyx.
+from libc.stdint cimport int64_t
+
+cdef enum:
+    WIDTH = 256         # numbers in a folded row, at least
+    SHORT_BLOCK = 32    # folded rows in a block: enough blocks for the threads of a small array,
+    LONG_BLOCK = 128    # and few partial sums for a large one
+    MANY_ROWS = 4096
+
+ctypedef struct Fold:
+    int64_t r, c          # x (r, c)
+    int64_t times, width  # rows in a folded row, and its numbers
+    int64_t block, n_blocks
+
+
+cdef inline int64_t gcd(int64_t a, int64_t b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef inline void fold(Fold* f, int64_t r, int64_t c) noexcept nogil:
+    """Choose how rows are folded and cut, by the shape alone."""
+    cdef int64_t multiple = 16 // gcd(16, c) if c < 64 else 1  # so that few channels leave no odd end
+    f.r, f.c = r, c
+    f.times = (WIDTH + multiple * c - 1) // (multiple * c) * multiple
+    f.width = f.times * c
+    cdef int64_t rows = (r + f.times - 1) // f.times
+    f.block = LONG_BLOCK if rows >= MANY_ROWS else SHORT_BLOCK
+    f.n_blocks = (rows + f.block - 1) // f.block
+
+
+cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline int64_t block_end(const Fold* f, int64_t b) noexcept nogil:
+    """The number of x after the last one of block b."""
+    return smaller((b + 1) * f.block * f.width, f.r * f.c)
+
+
+cdef inline int64_t count(const Fold* f, int64_t b, int64_t j) noexcept nogil:
+    """How many rows of x the sums of block b at fold j hold."""
+    cdef int64_t first = b * f.block * f.times + j, last = smaller((b + 1) * f.block * f.times, f.r)
+    return 0 if first >= last else (last - first + f.times - 1) // f.times

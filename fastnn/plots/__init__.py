@@ -1,0 +1,11 @@
+"""Every picture. Matplotlib is imported only here, and only when a picture is drawn.
+
+Each function returns a `matplotlib.figure.Figure`; `save(figure, path)` writes it.
+"""
+
+from .curves import learning_curves
+from .evaluation import confusion, mistakes
+from .filters import filters
+from .figure import save
+
+__all__ = ["confusion", "filters", "learning_curves", "mistakes", "save"]

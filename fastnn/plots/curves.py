@@ -1,0 +1,41 @@
+"""Learning curves: what training and validation did, epoch by epoch."""
+
+from .figure import GRID, MUTED, TRAIN, VALIDATION, new_figure
+
+
+def learning_curves(history):
+    """One panel a quantity, training and validation in it, the best validation epoch marked.
+
+    Parameters
+    ----------
+    history : History or dict of str to list of float
+        `{"loss": [...], "val_loss": [...], "accuracy": [...], ...}`, one number an epoch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    columns = {name: list(history[name]) for name in history}
+    names = [name for name in columns if not name.startswith("val_") and name not in ("epoch", "time", "seconds")]
+    names = [name for name in names if columns[name] and name != "lr"] + (["lr"] if columns.get("lr") else [])
+    figure, axes = new_figure(3.6 * max(1, len(names)), 3.0, 1, max(1, len(names)))
+    for axis, name in zip(axes[0], names):
+        epochs = range(1, len(columns[name]) + 1)
+        marker = "o" if len(columns[name]) == 1 else None
+        axis.plot(epochs, columns[name], color=TRAIN, label="training", marker=marker)
+        validation = columns.get(f"val_{name}")
+        if validation:
+            axis.plot(epochs, validation, color=VALIDATION, label="validation", marker=marker)
+            best = min if name == "loss" else max
+            at = validation.index(best(validation))
+            axis.plot(at + 1, validation[at], "o", color=VALIDATION, markersize=5)
+            axis.annotate(
+                f"{validation[at]:.3f}", (at + 1, validation[at]), textcoords="offset points", xytext=(0, 6),
+                ha="center", fontsize=8, color=VALIDATION,
+            )  # fmt: skip
+            axis.legend(frameon=False, fontsize=8)
+        axis.set_title({"lr": "learning rate"}.get(name, name), fontsize=10, loc="left")
+        axis.set_xlabel("epoch", fontsize=8, color=MUTED)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(axis="y", color=GRID, linewidth=0.6)
+    return figure

@@ -1,0 +1,21 @@
+"""Figures without global state: no window opens, and no other program's settings change."""
+
+from ..errors import require
+
+INK, MUTED, GRID = "#222222", "#777777", "#dddddd"
+TRAIN, VALIDATION = "#1f6fb4", "#d1622b"
+
+
+def new_figure(width, height, rows=1, columns=1, **options):
+    """A figure and its array of axes (always two-dimensional)."""
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(colors=MUTED, labelsize=8)
+    return figure, axes
+
+
+def save(figure, path, dpi=150):
+    """Write a figure to a file; the ending of the name decides the format."""
+    figure.savefig(path, dpi=dpi)

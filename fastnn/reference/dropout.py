@@ -1,0 +1,46 @@
+"""Dropout in NumPy (the notes, S6.8), with the scaling in training, so that predicting needs none.
+
+The mask is not drawn from a generator with a state but computed: the bits of element i are a hash of
+(key, i). Forward and backward find the same mask again, and so does any number of threads.
+"""
+
+import numpy as np
+
+MASK = 2**64 - 1
+
+
+def words_of(key, block):
+    """Two 32-bit words for a key: one step of splitmix64 (Steele, Lea and Flood 2014)."""
+    z = (key + (block + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    z ^= z >> 31
+    return np.uint32(z & 0xFFFFFFFF), np.uint32(z >> 32)
+
+
+def mix(h):
+    """Every bit of the result depends on every bit of h (the end of MurmurHash3, Appleby 2011)."""
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
+
+
+def random_bits(key, n):
+    """n uniform 32-bit integers for the elements 0 ... n - 1; every 2^32 elements have words of their own."""
+    bits = np.empty(n, np.uint32)
+    for block in range((n + 2**32 - 1) >> 32):
+        part = bits[block << 32 : (block + 1) << 32]
+        low, high = words_of(key, block)
+        part[...] = mix(mix(np.arange(len(part), dtype=np.uint32) + low) ^ high)
+    return bits
+
+
+def dropout_forward(x, y, rate, key):
+    """`y = x / (1 - rate)` where the element is kept, 0 elsewhere; kept with probability 1 - rate."""
+    kept = random_bits(key, x.size).reshape(x.shape) >= min(round(rate * 2**32), 2**32 - 1)
+    y[...] = np.where(kept, x * x.dtype.type(1 / (1 - rate)), 0)
+
+
+def dropout_backward(dy, dx, rate, key):
+    """The same mask and factor for the gradient."""
+    dropout_forward(dy, dx, rate, key)

@@ -1,0 +1,57 @@
+"""Batch normalization in plain NumPy: the shortest form of `fastnn/_ext/normalization.pyx`."""
+
+import numpy as np
+
+from .activations import activation_backward, activation_forward
+
+
+def batchnorm_forward(
+    x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps, activation="linear", alpha=0.0
+):
+    """y = activation((x - mean) * inv_std * gamma + beta); running += momentum * (batch - running).
+
+    x and y (..., C), the others (C,). The variance inside is biased, 1/R; the running one is unbiased,
+    1/(R - 1), and is kept if there is only one row.
+    """
+    axes = tuple(range(x.ndim - 1))
+    n_rows = x.size // x.shape[-1] if x.size else 0
+    if n_rows == 0:
+        return
+    m = x.mean(axes, dtype=np.float64)
+    variance = np.square(x - m).mean(axes)
+    mean[...] = m
+    inv_std[...] = 1 / np.sqrt(variance + eps)
+    if running_mean is not None:
+        running_mean += momentum * (m - running_mean)
+        if n_rows > 1:
+            running_var += momentum * (variance * n_rows / (n_rows - 1) - running_var)
+    y[...] = (x - mean) * (inv_std * gamma) + beta
+    activation_forward(y, y, activation, alpha)
+
+
+def batchnorm_inference(
+    x, gamma, beta, running_mean, running_var, y, eps, activation="linear", alpha=0.0
+):
+    """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta)."""
+    y[...] = (x - running_mean) * (gamma / np.sqrt(running_var + eps)) + beta
+    activation_forward(y, y, activation, alpha)
+
+
+def batchnorm_backward(
+    dy, x, y, gamma, mean, inv_std, dx, dgamma, dbeta, activation="linear", alpha=0.0, accumulate=False
+):
+    """dx = gamma inv_std (da - mean(da) - x_hat mean(da x_hat)), dgamma = sum da x_hat, dbeta = sum da.
+
+    da = dy * activation' for "linear", "relu" and "leaky_relu", from forward's y; y may be None if linear.
+    """
+    da = np.empty_like(dy)
+    activation_backward(dy, dy if y is None else y, da, activation, alpha)
+    axes = tuple(range(x.ndim - 1))
+    x_hat = (x - mean) * inv_std
+    db = da.sum(axes, dtype=np.float64)
+    dg = (da * x_hat).sum(axes, dtype=np.float64)
+    dgamma[...] = dg + dgamma if accumulate else dg
+    dbeta[...] = db + dbeta if accumulate else db
+    if dx is not None and x.size:
+        n_rows = x.size // x.shape[-1]
+        dx[...] = gamma * inv_std * (da - db / n_rows - x_hat * (dg / n_rows))

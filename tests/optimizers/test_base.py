@@ -1,0 +1,249 @@
+"""What all optimizers share: binding, learning rates, weight decay, state."""
+
+import json
+
+import fastnn as nn
+import numpy as np
+import pytest
+from fastnn import kernels, optimizers
+from fastnn.errors import NotBuiltError
+from fastnn.optimizers import SGD, Adam, Momentum, Optimizer
+
+TESTED = [
+    SGD(0.1), SGD(0.1, momentum=0.5), Momentum(0.1, form="velocity"), Adam(), Adam(decoupled=True, weight_decay=0.1),
+]  # fmt: skip
+ids = [repr(o).split("(")[0] for o in TESTED]
+
+
+def again(optimizer):
+    return type(optimizer)(**optimizer.config())
+
+
+def network(dtype="float64", seed=0):
+    return nn.Sequential([nn.Dense(5, activation="tanh"), nn.Dense(2)], input_shape=(3,), seed=seed, dtype=dtype)
+
+
+def train(model, optimizer, n_steps, start=0):
+    """Steps on batches that depend on nothing but the step's number."""
+    for t in range(start, start + n_steps):
+        rng = np.random.default_rng(t)
+        model.zero_grad()
+        y = model.forward(rng.normal(size=(4, 3)).astype(model.dtype), training=True)
+        model.backward(y - rng.normal(size=y.shape).astype(model.dtype))
+        optimizer.step()
+
+
+def test_all_public_optimizers_are_tested():
+    public = {getattr(optimizers, name) for name in optimizers.__all__} - {Optimizer}
+    assert public == {type(o) for o in TESTED}
+
+
+@pytest.mark.parametrize("optimizer", TESTED, ids=ids)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_step_changes_theta_in_place_and_leaves_the_gradient(optimizer, dtype):
+    model = network(dtype)
+    optimizer = again(optimizer).bind(model)
+    theta, before = model.theta, model.theta.copy()
+    model.grad[:] = np.random.default_rng(0).normal(size=theta.size)
+    grad = model.grad.copy()
+    optimizer.step()
+    assert model.theta is theta
+    assert (theta != before).all()
+    assert (model.grad == grad).all()
+    assert optimizer.n_steps == 1
+
+
+@pytest.mark.parametrize("optimizer", TESTED, ids=ids)
+def test_compiled_and_reference_train_alike(optimizer):
+    thetas, before = [], kernels.kernels_in_use()
+    try:
+        for which in ("compiled", "reference"):
+            kernels.use_kernels(which)
+            model = network()
+            train(model, again(optimizer).bind(model), 20)
+            thetas.append(model.theta.copy())
+    finally:
+        kernels.use_kernels(before)
+    np.testing.assert_allclose(*thetas, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", TESTED, ids=ids)
+def test_resumed_training_has_the_same_bits(optimizer):
+    model = network()
+    whole = again(optimizer).bind(model)
+    train(model, whole, 7)
+    weights, state = model.state_dict(), whole.state_dict()
+    train(model, whole, 5, start=7)
+
+    other = network(seed=1)
+    resumed = again(optimizer).bind(other)
+    other.load_state_dict(weights)
+    resumed.load_state_dict(state)
+    train(other, resumed, 5, start=7)
+    assert other.theta.tobytes() == model.theta.tobytes()
+    assert resumed.n_steps == 12
+
+
+def test_state_dict_names_every_array_and_copies():
+    optimizer = Adam().bind(network())
+    state = optimizer.state_dict()
+    assert list(state) == [
+        "n_steps", "m.dense1.weight", "m.dense1.bias", "m.dense2.weight", "m.dense2.bias",
+        "v.dense1.weight", "v.dense1.bias", "v.dense2.weight", "v.dense2.bias",
+    ]  # fmt: skip
+    assert state["m.dense1.weight"].shape == (5, 3)
+    state["m.dense1.weight"][:] = 1
+    assert (optimizer.state_dict()["m.dense1.weight"] == 0).all()
+    assert list(SGD(0.1).bind(network()).state_dict()) == ["n_steps"]
+
+
+def test_load_state_dict_is_strict_and_changes_nothing_on_error():
+    optimizer = Momentum(0.1).bind(network())
+    state = optimizer.state_dict()
+    wrong = dict(state)
+    del wrong["velocity.dense1.bias"]
+    wrong["velocity.other"] = np.ones(3)
+    wrong["velocity.dense2.weight"] = np.ones((2, 6))
+    wrong["velocity.dense2.bias"] = np.ones(2, np.float32)
+    wrong["velocity.dense1.weight"] = np.ones((5, 3))
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        optimizer.load_state_dict(wrong)
+    for text in (
+        "missing: velocity.dense1.bias", "unexpected: velocity.other",
+        "velocity.dense2.weight: expected (2, 5) float64. Received: (2, 6)", "Received: (2,) float32",
+    ):  # fmt: skip
+        assert text in str(error.value)
+    assert (optimizer.state_dict()["velocity.dense1.weight"] == 0).all()
+    with pytest.raises(ValueError, match="n_steps: expected an integer of at least 0"):
+        optimizer.load_state_dict(state | {"n_steps": np.array(-1)})
+
+
+@pytest.mark.parametrize("optimizer", TESTED, ids=ids)
+def test_config_goes_to_json_and_back(optimizer):
+    config = json.loads(json.dumps(optimizer.config()))
+    assert type(optimizer)(**config).config() == optimizer.config()
+    assert repr(type(optimizer)(**config)) == repr(optimizer)
+
+
+def test_a_schedule_counts_updates_from_0():
+    seen = []
+
+    def schedule(step):
+        seen.append(step)
+        return 0.1 / (1 + step)
+
+    model = network()
+    optimizer = SGD(schedule).bind(model)
+    for t in range(3):
+        before = model.theta.copy()
+        model.grad[:] = 1.0
+        optimizer.step()
+        np.testing.assert_allclose(before - model.theta, 0.1 / (1 + t), rtol=1e-12)
+    assert seen == [0, 1, 2]
+    assert "lr" not in optimizer.config()
+    assert optimizer.current_lr() == 0.1 / 4
+
+
+def test_lr_can_be_changed_and_is_checked():
+    optimizer = SGD(0.1)
+    optimizer.lr = np.float32(0.5)
+    assert optimizer.lr == 0.5
+    with pytest.raises(ValueError, match=r"SGD: lr: expected .*schedule.* Received: -1"):
+        optimizer.lr = -1
+    assert optimizer.lr == 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, "0.1x", None])
+def test_a_schedule_with_wrong_values_is_refused(value):
+    model = network()
+    optimizer = SGD(lambda step: value).bind(model)
+    before = model.theta.copy()
+    with pytest.raises(ValueError, match=r"lr: expected a finite number.* at step 0.*Received: .*correct the sched"):
+        optimizer.step()
+    assert optimizer.n_steps == 0
+    assert (model.theta == before).all()
+
+
+@pytest.mark.parametrize("make", [lambda **o: SGD(0.1, **o), lambda **o: Momentum(0.1, **o), Adam])
+@pytest.mark.parametrize("value", [-1e-3, np.nan, np.inf, "a", None])
+def test_wrong_weight_decay_is_refused(make, value):
+    with pytest.raises(ValueError, match="weight_decay: expected a finite number of at least 0. Received"):
+        make(weight_decay=value)
+
+
+@pytest.mark.parametrize("cls", [SGD, Momentum, Adam])
+@pytest.mark.parametrize("lr", [-1, np.nan, np.inf, "a", None])
+def test_wrong_lr_is_refused(cls, lr):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: lr: expected a finite number of at least 0 or a sched"):
+        cls(lr)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.5, weight_decay=0.1), SGD(0.5, momentum=0.9, weight_decay=0.1),
+                  Adam(0.5, weight_decay=0.1, decoupled=True)],
+)  # fmt: skip
+def test_weight_decay_leaves_biases_alone(optimizer):
+    model = network()
+    optimizer.bind(model)
+    for parameter in model.parameters.values():
+        parameter.data[...] = 2.0
+    model.grad[:] = 0.0
+    optimizer.step()
+    for name, parameter in model.parameters.items():
+        expected = 2.0 * (1 - 0.5 * 0.1) if name.endswith("weight") else 2.0
+        np.testing.assert_allclose(parameter.data, expected, rtol=1e-15)
+
+
+def test_runs_with_the_same_weight_decay_are_one():
+    model = network()
+    for parameter in model.parameters.values():
+        parameter.decay = True
+    optimizer = SGD(0.1, weight_decay=0.1).bind(model)
+    model.grad[:] = 0
+    optimizer.step()
+    assert len(optimizer._runs) == 1
+
+
+def test_a_parameter_without_a_backward_pass_has_no_gradient():
+    model = network()
+    optimizer = SGD(0.1).bind(model)
+    model.grad[:] = 1.0
+    model.zero_grad()  # the old numbers are still in memory
+    before = model.theta.copy()
+    optimizer.step()
+    assert (model.theta == before).all()
+
+
+def test_binding():
+    model = network()
+    optimizer = Adam()
+    with pytest.raises(RuntimeError, match=r"Adam: expected a model. Call bind\(model\)"):
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="bind"):
+        optimizer.state_dict()
+    with pytest.raises(NotBuiltError):
+        optimizer.bind(nn.Sequential([nn.Dense(2)]))
+    assert optimizer.bind(model) is optimizer
+    train(model, optimizer, 2)
+    optimizer.bind(model)  # once more changes nothing
+    assert optimizer.n_steps == 2
+    with pytest.raises(ValueError, match=r"expected .*Received: another model.*make an optimizer for each"):
+        optimizer.bind(network())
+
+
+def test_a_model_without_parameters():
+    model = nn.Sequential([nn.Flatten()], input_shape=(2, 2))
+    for optimizer in (SGD(0.1, weight_decay=0.1), Adam()):
+        optimizer.bind(model).step()
+
+
+def test_an_optimizer_of_ones_own():
+    class SignDescent(Optimizer):
+        def update(self, lr, weight_decay, theta, grad):
+            theta -= lr * np.sign(grad)
+
+    model = network()
+    before = model.theta.copy()
+    model.grad[:] = -3.0
+    SignDescent(0.25).bind(model).step()
+    np.testing.assert_allclose(model.theta, before + 0.25)
