@@ -1,2 +1,110 @@
-"""fastnn: a deep learning framework to learn from, over the fastest CPU kernels."""
+"""fastnn: a deep learning framework to learn from, over the fastest CPU kernels.
+
+>>> import fastnn as nn
+>>> model = nn.Sequential([nn.Dense(3, activation="tanh"), nn.Dense(2)], input_shape=(4,), seed=0)
+>>> model.output_shape
+(2,)
+"""
+
+from . import initializers, layers, metrics, models, testing
+from .config import get_num_threads, set_num_threads, show_config
+from .data import datasets
+from .errors import FastnnError, FileFormatError, MissingExtraError, NonFiniteError, NotBuiltError, ShapeError
+from .files import load
+from .kernels import use_kernels
+from .layers import (
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    AvgPool2D,
+    BatchNorm,
+    Concat,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    LeakyReLU,
+    Linear,
+    MaxPool2D,
+    Model,
+    ReLU,
+    Reshape,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from .losses import Loss, SoftmaxCrossEntropy, SquaredError
+from .optimizers import SGD, Adam, Momentum, Optimizer
+from .parameter import Parameter
+from .race import race
+from .training import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ELU",
+    "GELU",
+    "SELU",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AvgPool2D",
+    "BatchNorm",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "Concat",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "FastnnError",
+    "FileFormatError",
+    "Flatten",
+    "GlobalAvgPool2D",
+    "History",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Loss",
+    "MaxPool2D",
+    "MissingExtraError",
+    "Model",
+    "Momentum",
+    "NonFiniteError",
+    "NotBuiltError",
+    "Optimizer",
+    "Parameter",
+    "ReLU",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "ShapeError",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "SoftmaxCrossEntropy",
+    "Softplus",
+    "SquaredError",
+    "Tanh",
+    "Trainer",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "load",
+    "metrics",
+    "models",
+    "race",
+    "set_num_threads",
+    "show_config",
+    "testing",
+    "use_kernels",
+]

@@ -94,6 +94,15 @@ def draw(folder, model, history, x, y, names):
     print(f"wrote {', '.join(str(folder / name) for name in pictures)}")
 
 
+def check_classes(model, names, data):
+    """Raise unless the model has an output for each class of the data set."""
+    if model.output_shape != (len(names),):
+        raise ValueError(
+            f"--data: expected the data set that the model was trained on. Received: {data}, {len(names)} classes; "
+            f"the model's output has shape {model.output_shape}"
+        )
+
+
 def softmax(logits):
     """Probabilities from logits."""
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -103,6 +112,7 @@ def softmax(logits):
 def evaluate(arguments):
     """Loss, accuracy and the accuracy of each class on a test set."""
     model = files.load(arguments.model)
+    check_classes(model, class_names(arguments.data), arguments.data)
     _, (x, y), names = load_data(arguments.data, arguments.path)
     result = Trainer(model, SoftmaxCrossEntropy(), Adam(), metrics=["accuracy"]).evaluate(x, y)
     matrix = metrics.confusion_matrix(y, model.predict(x).argmax(axis=1), len(names))
@@ -120,6 +130,7 @@ def predict(arguments):
 
     model = files.load(arguments.model)
     names = class_names(arguments.data)
+    check_classes(model, names, arguments.data)
     for path in arguments.images:
         probabilities = softmax(model.predict(read_image(path, model.input_shape, arguments.invert)))[0]
         best = np.argsort(-probabilities)[:3]
@@ -151,8 +162,8 @@ def info(arguments):
     """Versions, processor, instruction set, threads, and the data sets that are here."""
     print(config.show_config(), end="\n\n")
     print("data sets:")
-    for name, where in datasets.available().items():
-        print(f"  {name:22s} {where}")
+    for name, (where, mend) in datasets.available().items():
+        print(f"  {name:22s} {where or f'not here: {mend}'}")
     return 0
 
 

@@ -41,6 +41,8 @@ def _from_array(path, shape):
         image = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise FileFormatError(f"{path}: expected a .npy array. Received: {error}") from None
+    if not isinstance(image, np.ndarray):
+        raise FileFormatError(f"{path}: expected one .npy array. Received: an archive of arrays (.npz)")
     if image.shape == shape[:2]:
         image = image[..., None]
     if image.shape != shape:
@@ -59,5 +61,5 @@ def _from_picture(path, shape):
         with pillow.open(path) as picture:
             picture = picture.convert("L" if shape[2] == 1 else "RGB").resize(shape[1::-1])
             return np.asarray(picture, dtype=np.float32).reshape(shape) / 255
-    except pillow.UnidentifiedImageError:
-        raise FileFormatError(f"{path}: expected a picture. Received: a file that Pillow cannot read") from None
+    except (OSError, SyntaxError) as error:  # Pillow's answers to other formats and to broken files
+        raise FileFormatError(f"{path}: expected a picture. Received: a file that Pillow cannot read ({error})") from None

@@ -6,6 +6,8 @@ from . import kernels
 from .errors import ShapeError
 from .workspace import Workspace
 
+INT64 = np.dtype(np.int64)
+
 
 class Loss:
     """Base of all losses. A subclass writes `check_target`, `prepare` and `compute`.
@@ -13,7 +15,8 @@ class Loss:
     Attributes
     ----------
     losses : ndarray (N,)
-        Loss of each sample of the last `forward` or `evaluate`, before weights and means.
+        Loss of each sample of the last `forward` or `evaluate`, before weights and means; the next one
+        overwrites it.
     """
 
     def __init__(self):
@@ -69,8 +72,8 @@ class Loss:
         """The gradient `(N, ...)` of the last `forward` with respect to the output."""
         if self.gradient is None:
             raise RuntimeError(
-                f"{type(self).__name__}: backward was called before forward. Call forward(output, target) first "
-                "(evaluate keeps no gradient)"
+                f"{type(self).__name__}: backward was called before forward. Call forward(output, target) "
+                "first (evaluate keeps no gradient)"
             )
         return self.gradient
 
@@ -87,15 +90,14 @@ class Loss:
             )
         if sample_weight is not None:
             sample_weight = self._weights(sample_weight, output)
-        self.losses = None
-        losses = self.workspace.take(output.shape[:1], output.dtype)
+        losses = self.losses
+        if losses is None or losses.shape[0] != output.shape[0] or losses.dtype != output.dtype:
+            losses = self.losses = np.empty(output.shape[0], output.dtype)
         try:
-            loss = self.compute(output, prepared, sample_weight, gradient, losses)
+            return self.compute(output, prepared, sample_weight, gradient, losses)
         except (ValueError, IndexError):
-            self.check_target(target, output.shape[1:], output.shape[0])  # says it better, if it is the target
+            self.check_target(target, output.shape[1:], output.shape[0])  # says more about the target
             raise
-        self.losses = losses
-        return loss
 
     def _weights(self, sample_weight, output):
         weights = np.ascontiguousarray(sample_weight, output.dtype)
@@ -138,8 +140,8 @@ class SoftmaxCrossEntropy(Loss):
         ):  # fmt: skip
             raise ValueError(
                 f"loss: SoftmaxCrossEntropy expected a model that ends in logits. Received: one that ends in "
-                f"{last.label()}, so softmax would be taken twice; remove it (the predicted class stays the same, "
-                "and softmax of predict(x) gives probabilities)"
+                f"{last.label()}, so softmax would be taken twice; remove it (the predicted class stays the "
+                "same, and softmax of predict(x) gives probabilities)"
             )
         shape = model.output_shape
         if shape is not None and len(shape) != 1:
@@ -151,7 +153,7 @@ class SoftmaxCrossEntropy(Loss):
     def check_target(self, target, output_shape, n):
         target = _array(target)
         if len(output_shape) != 1:
-            raise ShapeError(f"output: expected logits (N, K). Received: shape=(N, {str(tuple(output_shape))[1:]}")
+            raise ShapeError(f"output: expected logits (N, K). Received: shape={(n, *output_shape)}")
         n_classes = output_shape[0]
         expected = f"target: expected integer labels ({n},) or probabilities ({n}, {n_classes})"
         if target.ndim == 1:
@@ -186,13 +188,14 @@ class SoftmaxCrossEntropy(Loss):
         if output.ndim != 2:
             return None
         if target.ndim == 1:
-            if target.shape[0] != output.shape[0] or target.dtype.kind not in "iu":
+            dtype = target.dtype
+            if target.shape[0] != output.shape[0] or dtype.kind not in "iu":
                 return None
-            if target.dtype != np.int64 or not target.flags.c_contiguous:
-                labels = self.workspace.take(target.shape, np.int64)
-                labels[...] = target
-                return labels
-            return target
+            if dtype is INT64 and target.flags.c_contiguous:
+                return target
+            labels = self.workspace.take(target.shape, INT64)
+            labels[...] = target
+            return labels
         if target.shape != output.shape or target.dtype != output.dtype:
             return None
         return target if target.flags.c_contiguous else np.ascontiguousarray(target)
@@ -238,7 +241,9 @@ class SquaredError(Loss):
                 hint = "; add the axis: target[:, None] (it is never broadcast)"
             elif target.shape == expected + (1,):
                 hint = "; drop the axis: target[..., 0] (it is never broadcast)"
-            raise ShapeError(f"target: expected shape {expected}, the output's. Received: {_describe(target)}{hint}")
+            raise ShapeError(
+                f"target: expected shape {expected}, the output's. Received: {_describe(target)}{hint}"
+            )
         if target.dtype not in (np.float32, np.float64):
             raise TypeError(
                 f"target: expected the model's dtype, float32 or float64. Received: {_describe(target)}; "
@@ -251,7 +256,9 @@ class SquaredError(Loss):
         return target if target.flags.c_contiguous else np.ascontiguousarray(target)
 
     def compute(self, output, target, sample_weight, gradient, losses):
-        return kernels.squared_error(output, target, sample_weight, gradient, losses, self.reduction, self.half)
+        return kernels.squared_error(
+            output, target, sample_weight, gradient, losses, self.reduction, self.half
+        )
 
     def __repr__(self):
         return f"SquaredError(reduction={self.reduction!r}, half={self.half})"
@@ -260,7 +267,7 @@ class SquaredError(Loss):
 def _array(target):
     if not isinstance(target, np.ndarray):
         raise TypeError(
-            f"target: expected a NumPy array. Received: {type(target).__name__}; convert it with numpy.asarray"
+            f"target: expected a NumPy array. Received: {type(target).__name__}; use numpy.asarray(target)"
         )
     return target
 
@@ -275,7 +282,8 @@ def _check_labels(target, n_classes):
     first = int(np.argmax((target < 0) | (target >= n_classes)))
     hint = "labels count from 0" if target[first] == n_classes else f"the model has {n_classes} outputs"
     raise ValueError(
-        f"target: expected labels from 0 to {n_classes - 1}. Received: {target[first]} at position {first}; {hint}"
+        f"target: expected labels from 0 to {n_classes - 1}. Received: {target[first]} at position {first}; "
+        f"{hint}"
     )
 
 

@@ -23,7 +23,7 @@ class Metric:
     """
 
     name = "metric"
-    mode = "max"
+    mode: str | None = "max"
 
     def sums(self, output, target):
         """What one batch contributes: a number or an array."""

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from . import kernels
-from .testing import copy_of, run
+from .testing import copy_of, pairs_of, run
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
@@ -99,7 +99,8 @@ def _measure(row, model, x, dy, operations, seconds):
 
 def _median(call, seconds):
     """Median time of a call, of at least three or one long one."""
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while not times or (len(times) < 3 and times[0] < seconds) or time.perf_counter() < end:
         start = time.perf_counter()
         call()
@@ -109,18 +110,17 @@ def _median(call, seconds):
 
 def _difference(result, truth):
     """Largest difference to the twins, relative to the largest element of the array it is in."""
-    pairs = [(result[0], truth[0]), (result[1], truth[1])]
-    pairs += [(result[2][name], truth[2][name]) for name in truth[2]]
     return max(
-        float(np.abs(a - b).max(initial=0.0)) / (float(np.abs(b).max(initial=0.0)) or 1.0) for a, b in pairs
+        float(np.abs(a - b).max(initial=0.0)) / (float(np.abs(b).max(initial=0.0)) or 1.0)
+        for _, a, b in pairs_of(result, truth)
     )
 
 
 def _table(layer, x, rows):
     lines = [
         f"{layer!r} on {x.shape} {x.dtype}",
-        f"{'kernels':10s} {'algorithm':10s} {'forward':>11s} {'GFLOP/s':>8s} {'backward':>11s} {'GFLOP/s':>8s} "
-        f"{'difference':>11s}",
+        f"{'kernels':10s} {'algorithm':10s} {'forward':>11s} {'GFLOP/s':>8s} {'backward':>11s} "
+        f"{'GFLOP/s':>8s} {'difference':>11s}",
     ]
     for row in rows:
         start = f"{row['kernels']:10s} {row['algorithm']:10s} "

@@ -6,6 +6,7 @@
 """
 
 import json
+import math
 
 import numpy as np
 
@@ -26,15 +27,14 @@ class GradientReport:
     Attributes
     ----------
     n_checked, n_kinks : int
-        Numbers compared, and of those how many lay on a kink, where every slope between those of the two
-        sides is right.
+        Numbers compared, and how many of those lay on a kink.
     largest : dict of str to float
         The largest relative error by array, `"conv1.weight"`, `"x"`.
     """
 
     def __init__(self):
         self.n_checked = self.n_kinks = 0
-        self.largest = {}
+        self.largest: dict[str, float] = {}
 
     def __repr__(self):
         rows = "".join(f"\n  {name:28s} {error:.1e}" for name, error in self.largest.items())
@@ -44,24 +44,12 @@ class GradientReport:
 def copy_of(layer, input_shape, dtype, seed=0):
     """A new model of that dtype: a copy of a model, or a model around a copy of a layer, with its values.
 
-    Parameters
-    ----------
-    layer : Layer
-        Built or not. A layer that is not built gets the values that `seed` gives.
-    input_shape : tuple of int
-        Of one sample.
-    dtype : {"float32", "float64"}
-    seed : int
-
-    Returns
-    -------
-    Model
+    A layer that is not built gets the values that `seed` gives.
     """
     config = to_config(layer)
     if isinstance(layer, Model):
-        options = {"input_shape": tuple(input_shape), "dtype": str(np.dtype(dtype))}
-        model = from_config({"class": config["class"], "config": config["config"] | options})
-        inner = model
+        config["config"] |= {"input_shape": tuple(input_shape), "dtype": str(np.dtype(dtype))}
+        model = inner = from_config(config)
     else:
         inner = from_config(config)
         model = Sequential([inner], input_shape, seed=seed, dtype=dtype)
@@ -84,9 +72,17 @@ def run(model, x, dy, training=True):
     return y, dx, {name: parameter.grad.copy() for name, parameter in model.parameters.items()}
 
 
+def pairs_of(received, expected):
+    """`(name, received array, expected array)` of two results of `run`."""
+    yield "y", received[0], expected[0]
+    yield "dx", received[1], expected[1]
+    for name in expected[2]:
+        yield name, received[2][name], expected[2][name]
+
+
 def check_gradients(
     layer, x, loss=None, target=None, training=False, eps=1e-5, rtol=1e-6, n_checks=20, seed=0
-):  # fmt: skip
+):
     """Compare backward with central differences `(L(w + eps) - L(w - eps)) / (2 eps)`, in float64.
 
     The layer itself is left alone: a copy in float64 is checked. Random layers draw the same numbers in every
@@ -143,7 +139,7 @@ def check_gradients(
     dx = model.backward(factors if loss is None else loss.backward()).copy()
     model.grad  # noqa: B018 - zeroes what no backward pass has written
     pairs = {name: (p.data, p.grad.copy()) for name, p in model.parameters.items()} | {"x": (x, dx)}
-    smallest = 0.01 * max([float(np.abs(gradient).max(initial=0.0)) for _, gradient in pairs.values()])
+    smallest = 0.01 * max([_peak(gradient) for _, gradient in pairs.values()])
 
     report, center = GradientReport(), value()
     for name, (values, gradient) in pairs.items():
@@ -157,8 +153,9 @@ def check_gradients(
             report.n_kinks += kink
             if not error <= rtol:
                 raise GradientMismatch(
-                    f"{layer.label()}: gradient of {name}{list(index)}: expected {numeric:.10g} by differences. "
-                    f"Received: {analytic:.10g} from backward, relative error {error:.1e} above rtol={rtol:g}"
+                    f"{layer.label()}: gradient of {name}{list(index)}: expected {numeric:.10g} by "
+                    f"differences. Received: {analytic:.10g} from backward, relative error {error:.1e} "
+                    f"above rtol={rtol:g}"
                 )
             report.largest[name] = max(report.largest[name], error)
     return report
@@ -180,7 +177,7 @@ def _compare(value, center, values, index, analytic, eps, rtol, smallest):
             return error, numeric, False
         if smaller == 1.0:
             first = error, numeric
-    # Rounding in `center` makes the sides differ by about 1e-9 for the smallest h; a kink differs by much more.
+    # Rounding makes the sides differ by about 1e-9 for the smallest h; a kink differs by much more.
     gap, size = abs(right - left), max(abs(right), abs(left), smallest)
     if gap > 1e-3 * size and min(left, right) - rtol * size <= analytic <= max(left, right) + rtol * size:
         return 0.0, numeric, True
@@ -217,45 +214,50 @@ def check_layer(layer, input_shape, batch_size=3, dtype="float32", seed=0, verbo
                 print(f"  FAILED  {check.__doc__}")
             raise AssertionError(f"{layer.label()}: {check.__doc__}: {error}") from error
         if verbose:
-            print(f"  ok      {check.__doc__}" + (f" ({note})" if note else ""))
+            print(f"  ok      {check.__doc__}", f"({note})" if note else "")
 
 
 class _Case:
-    """A layer under test, with inputs that are the same in every check."""
+    """A layer under test, with the same inputs in every check."""
 
     def __init__(self, layer, input_shape, batch_size, dtype, seed):
-        self.layer, self.input_shape, self.batch_size = layer, input_shape, batch_size
-        self.dtype, self.seed = dtype, seed
+        self.layer, self.input_shape, self.batch_size, self.seed = layer, input_shape, batch_size, seed
+        self.dtype = dtype
         self.rtol = 1e-5 if dtype == np.float32 else 1e-12
 
     def model(self, dtype=None):
         return copy_of(self.layer, self.input_shape, dtype or self.dtype, self.seed)
 
-    def random(self, shape, stream=0, dtype=None):
-        return np.random.default_rng([self.seed, stream]).normal(size=shape).astype(dtype or self.dtype)
+    def random(self, shape, n=None, stream=0):
+        n = self.batch_size if n is None else n
+        return np.random.default_rng([self.seed, stream]).normal(size=(n, *shape)).astype(self.dtype)
 
     def x(self, n=None):
-        return self.random((self.batch_size if n is None else n, *self.input_shape))
+        return self.random(self.input_shape, n)
 
-    def pass_through(self, training=True, model=None):
-        model = model or self.model()
-        return run(model, self.x(), self.random((self.batch_size, *model.output_shape), 1), training)
+    def dy(self, model, n=None):
+        return self.random(model.output_shape, n, 1)
+
+    def pass_through(self, training=True, n=None):
+        model = self.model()
+        return run(model, self.x(n), self.dy(model, n), training)
 
     def close(self, what, received, expected, least=1e-30):
-        scale = float(np.abs(expected).max(initial=0.0))
-        largest = float(np.abs(received - expected).max(initial=0.0))
-        if not largest <= self.rtol * max(scale, least):  # NaN fails too
-            raise AssertionError(
-                f"{what}: expected a difference below {self.rtol:g} of {max(scale, least):.3g}. Received: {largest:.3g}"
-            )
+        scale, largest = max(_peak(expected), least), _peak(received - expected)
+        _expect(
+            largest <= self.rtol * scale,
+            f"{what}: expected a difference below {self.rtol:g} of {scale:.3g}. Received: {largest:.3g}",
+        )
 
     def all_close(self, received, expected):
-        self.close("y", received[0], expected[0])
         # A gradient that is zero but for rounding is measured by the others.
-        least = max([float(np.abs(a).max(initial=0.0)) for a in (expected[1], *expected[2].values())])
-        self.close("dx", received[1], expected[1], least)
-        for name in expected[2]:
-            self.close(f"gradient of {name}", received[2][name], expected[2][name], least)
+        least = max([_peak(a) for a in (expected[1], *expected[2].values())])
+        for name, a, b in pairs_of(received, expected):
+            self.close(name, a, b, least if name != "y" else 1e-30)
+
+
+def _peak(array):
+    return float(np.abs(array).max(initial=0.0))
 
 
 def _expect(condition, message):
@@ -264,10 +266,8 @@ def _expect(condition, message):
 
 
 def _same_bits(received, expected, what):
-    pairs = [("y", received[0], expected[0]), ("dx", received[1], expected[1])]
-    pairs += [(name, received[2][name], expected[2][name]) for name in expected[2]]
-    for name, a, b in pairs:
-        _expect(a.tobytes() == b.tobytes(), f"{name}: expected the same bits {what}. Received: different ones")
+    for name, a, b in pairs_of(received, expected):
+        _expect(a.tobytes() == b.tobytes(), f"{name}: expected the same bits {what}. Received: others")
 
 
 def configuration(case):
@@ -284,13 +284,12 @@ def shapes(case):
         x = case.x().astype(dtype)
         for training in (False, True):
             y = model.forward(x, training)
-            dy = case.random(y.shape, 1, dtype)
-            dx = model.backward(dy)
             expected = (case.batch_size, *model.output_shape)
             _expect(y.shape == expected, f"y: expected shape {expected}. Received: {y.shape}")
+            dx = model.backward(case.dy(model).astype(dtype))
             _expect(dx.shape == x.shape, f"dx: expected shape {x.shape}. Received: {dx.shape}")
-            for name, array in (("y", y), ("dx", dx)):
-                _expect(array.dtype == dtype, f"{name}: expected dtype {np.dtype(dtype)}. Received: {array.dtype}")
+            for name, got in (("y", y.dtype), ("dx", dx.dtype)):
+                _expect(got == dtype, f"{name}: expected dtype {np.dtype(dtype)}. Received: {got}")
     return f"{case.input_shape} -> {model.output_shape}"
 
 
@@ -298,7 +297,7 @@ def order(case):
     """backward before forward raises RuntimeError"""
     model = case.model()
     try:
-        model.backward(case.random((case.batch_size, *model.output_shape)))
+        model.backward(case.dy(model))
     except RuntimeError:
         return
     raise AssertionError("expected RuntimeError (use self.last_pass()). Received: no error")
@@ -307,11 +306,11 @@ def order(case):
 def arguments(case):
     """input and output gradient are left as they are"""
     model, x = case.model(), case.x()
-    dy = case.random((case.batch_size, *model.output_shape), 1)
-    x_before, dy_before = x.copy(), dy.copy()
+    dy = case.dy(model)
+    copies = x.copy(), dy.copy()
     run(model, x, dy)
-    _expect((x == x_before).all(), "x: expected it unchanged. Received: other values after forward and backward")
-    _expect((dy == dy_before).all(), "dy: expected it unchanged. Received: other values after backward")
+    for name, array, before in zip(("x", "dy"), (x, dy), copies):
+        _expect((array == before).all(), f"{name}: expected it unchanged. Received: other values")
 
 
 def rows(case):
@@ -326,7 +325,7 @@ def sizes(case):
     for n, training in ((0, False), (1, False), (1, True)):
         model, x = case.model(), case.x(n)
         y = model.forward(x, training)
-        dx = model.backward(case.random((n, *model.output_shape), 1))
+        dx = model.backward(case.dy(model, n))
         _expect(len(y) == n, f"y: expected {n} samples. Received: {len(y)}")
         _expect(dx.shape == x.shape, f"dx: expected shape {x.shape}. Received: {dx.shape}")
         _expect(np.isfinite(dx).all(), f"dx: expected finite numbers for {n} samples. Received: others")
@@ -334,23 +333,20 @@ def sizes(case):
 
 def strides(case):
     """inputs that are not contiguous work"""
-    expected = case.pass_through()
-    model, x = case.model(), case.x()
-    dy = case.random((case.batch_size, *model.output_shape), 1)
-    spread = [np.empty((2 * len(array), *array.shape[1:]), array.dtype)[::2] for array in (x, dy)]
-    for wide, array in zip(spread, (x, dy)):
-        wide[...] = array
-    _same_bits(run(model, *spread), expected, "as for contiguous arrays")
+    model = case.model()
+    spread = [np.repeat(array, 2, axis=0)[::2] for array in (case.x(), case.dy(model))]
+    _same_bits(run(model, *spread), case.pass_through(), "as for contiguous arrays")
 
 
 def several_threads(case):
     """any number of threads gives the same bits"""
-    before = threads.get_num_threads()
+    before, results = threads.get_num_threads(), []
+    work = max(math.prod(case.input_shape), sum(layer.multiply_adds() for _, layer in case.model().walk()))
+    batch = min(4096, math.ceil(200_000 / work)) if work else 1  # enough for the kernels to use them
     try:
-        results = []
         for n in (1, 2, 3):
             threads.set_num_threads(n)
-            results.append(case.pass_through())
+            results.append(case.pass_through(n=max(batch, case.batch_size)))
     finally:
         threads.set_num_threads(before)
     for n, result in zip((2, 3), results[1:]):
@@ -373,34 +369,31 @@ def twins(case):
 def accumulation(case):
     """parameter gradients add up until zero_grad"""
     model, x = case.model(), case.x()
-    dy = case.random((case.batch_size, *model.output_shape), 1)
+    dy = case.dy(model)
     step = model.workspace.step
     once = run(model, x, dy)[2]
-    least = max([float(np.abs(gradient).max(initial=0.0)) for gradient in once.values()], default=0.0)
+    least = max([_peak(gradient) for gradient in once.values()], default=0.0)
     for times in (2, 3):
         model.workspace.step = step
         model.forward(x, True)
         model.backward(dy)
         for name, parameter in model.parameters.items():
-            what = f"gradient of {name} after {times} backward passes"
-            case.close(what, parameter.grad, times * once[name], least)
+            case.close(f"{name} after {times} backward passes", parameter.grad, times * once[name], least)
     model.workspace.step = step
     for name, gradient in run(model, x, dy)[2].items():
-        case.close(f"gradient of {name} after zero_grad", gradient, once[name], least)
+        case.close(f"{name} after zero_grad", gradient, once[name], least)
 
 
 def gradients(case):
     """gradients agree with differences"""
-    reports = [
-        check_gradients(case.layer, case.x(), training=training, n_checks=200, seed=case.seed)
-        for training in (False, True)
-    ]
-    largest = max(error for report in reports for error in report.largest.values())
-    return f"largest relative error {largest:.0e}"
+    options = {"n_checks": 200, "seed": case.seed}
+    reports = [check_gradients(case.layer, case.x(), training=t, **options) for t in (False, True)]
+    return f"largest relative error {max(max(report.largest.values()) for report in reports):.0e}"
 
 
 CHECKS = (
-    configuration, shapes, order, arguments, rows, sizes, strides, several_threads, twins, accumulation, gradients,
+    configuration, shapes, order, arguments, rows, sizes, strides, several_threads, twins, accumulation,
+    gradients,
 )  # fmt: skip
 
-__all__ = ["GradientMismatch", "GradientReport", "check_gradients", "check_layer", "copy_of"]
+__all__ = ["GradientMismatch", "GradientReport", "check_gradients", "check_layer"]

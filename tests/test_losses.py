@@ -1,8 +1,9 @@
 """Losses: values, gradients, targets of every kind, and messages."""
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn import kernels
 from fastnn.errors import ShapeError
 from fastnn.losses import Loss, SoftmaxCrossEntropy, SquaredError
@@ -57,11 +58,13 @@ def test_one_hot_rows_are_labels(which):
     expected, gradient = loss.forward(z, LABELS), loss.backward().copy()
     np.testing.assert_allclose(loss.forward(z, np.eye(4)[LABELS]), expected, rtol=1e-14)
     np.testing.assert_allclose(loss.backward(), gradient, atol=1e-15)
-    np.testing.assert_allclose(loss.forward(z, np.asfortranarray(np.eye(4)[LABELS])), expected, rtol=1e-14)
+    columns = np.asfortranarray(np.eye(4)[LABELS])
+    np.testing.assert_allclose(loss.forward(z, columns), expected, rtol=1e-14)
 
 
 def test_equal_logits_give_log_k(which):
-    np.testing.assert_allclose(SoftmaxCrossEntropy().forward(np.zeros((3, 10)), np.array([0, 5, 9])), np.log(10))
+    value = SoftmaxCrossEntropy().forward(np.zeros((3, 10)), np.array([0, 5, 9]))
+    np.testing.assert_allclose(value, np.log(10))
 
 
 def test_huge_logits_stay_finite(which):
@@ -73,8 +76,8 @@ def test_huge_logits_stay_finite(which):
 
 @pytest.mark.parametrize(
     ("loss", "target"),
-    [(SoftmaxCrossEntropy(), LABELS), (SquaredError(), logits(seed=1)), (SquaredError("mean"), logits(seed=1)),
-     (SquaredError("mean_samples", half=True), logits(seed=1))],
+    [(SoftmaxCrossEntropy(), LABELS), (SquaredError(), logits(seed=1)),
+     (SquaredError("mean"), logits(seed=1)), (SquaredError("mean_samples", half=True), logits(seed=1))],
 )  # fmt: skip
 def test_weights_make_a_weighted_mean(which, loss, target):
     """A weight of 2 is the sample twice."""
@@ -154,10 +157,10 @@ def test_evaluate_leaves_backward_alone():
 @pytest.mark.parametrize(
     ("target", "error", "text"),
     [
-        (np.array([0, 1, 4, 2, -1, 0]), ValueError, "labels from 0 to 3. Received: 4 at position 2; labels count from 0"),
-        (np.array([0, 1, -1, 2, 9, 0]), ValueError, "labels from 0 to 3. Received: -1 at position 2; the model has 4"),
+        (np.array([0, 1, 4, 2, -1, 0]), ValueError, "to 3. Received: 4 at position 2; labels count from 0"),
+        (np.array([0, 1, -1, 2, 9, 0]), ValueError, "to 3. Received: -1 at position 2; the model has 4"),
         (np.array([0, 1, 2**40, 2, 9, 0]), ValueError, "Received: 1099511627776 at position 2"),
-        (np.array([0, 1, 2**63 + 1, 2, 9, 0], np.uint64), ValueError, "Received: 9223372036854775809 at position 2"),
+        (np.array([0, 2**63 + 1, 2, 9, 0, 0], np.uint64), ValueError, "9223372036854775809 at position 1"),
         (LABELS.astype(np.float64), TypeError, r"Received: shape=\(6,\), dtype=float64; .*astype\('int64'\)"),
         (LABELS > 1, TypeError, "dtype=bool"),
         (LABELS[:5], ShapeError, r"labels \(6,\) .* Received: 5 labels"),
@@ -165,7 +168,7 @@ def test_evaluate_leaves_backward_alone():
         (np.eye(5)[LABELS], ShapeError, "the model has 4 outputs, these rows have 5 classes"),
         (np.eye(4)[LABELS][:5], ShapeError, r"Received: shape=\(5, 4\)"),
         (np.eye(4, dtype=int)[LABELS], TypeError, "in the model's dtype"),
-        (np.eye(4, dtype=np.float32)[LABELS], TypeError, r"expected dtype float64, the model's.*astype\('float64'\)"),
+        (np.eye(4, dtype="f4")[LABELS], TypeError, r"dtype float64, the model's.*astype\('float64'\)"),
         (list(LABELS), TypeError, "expected a NumPy array. Received: list"),
         (np.zeros((6, 4, 1)), ShapeError, r"Received: shape=\(6, 4, 1\)"),
     ],
@@ -189,8 +192,8 @@ def test_negative_probabilities_are_found_before_training():
 @pytest.mark.parametrize(
     ("shape", "target", "error", "text"),
     [
-        ((6, 1), np.zeros(6), ShapeError, r"expected shape \(6, 1\).* target\[:, None\] \(it is never broadcast\)"),
-        ((6,), np.zeros((6, 1)), ShapeError, r"expected shape \(6,\).* target\[..., 0\] \(it is never broadcast\)"),
+        ((6, 1), np.zeros(6), ShapeError, r"shape \(6, 1\).* target\[:, None\] \(it is never broadcast\)"),
+        ((6,), np.zeros((6, 1)), ShapeError, r"shape \(6,\).* target\[..., 0\] \(it is never broadcast\)"),
         ((6, 2), np.zeros((5, 2)), ShapeError, r"Received: shape=\(5, 2\)"),
         ((6, 2), np.zeros((6, 2), int), TypeError, "expected the model's dtype"),
         ((6, 2), np.zeros((6, 2), np.float32), TypeError, "expected dtype float64, the model's"),
@@ -203,15 +206,16 @@ def test_wrong_targets_of_squared_error(which, shape, target, error, text):
 
 
 @pytest.mark.parametrize(
-    "weights", [np.ones(5), np.ones((6, 1)), np.array([1, 1, -1, 1, 1, 1.0]), np.array([1, np.nan, 1, 1, 1, 1.0])]
+    "weights",
+    [np.ones(5), np.ones((6, 1)), np.array([1, 1, -1, 1, 1, 1.0]), np.array([1, np.nan, 1, 1, 1, 1.0])],
 )
 def test_wrong_weights(which, weights):
-    with pytest.raises(ValueError, match="sample_weight: expected 6 numbers of at least 0, one for each sample"):
+    with pytest.raises(ValueError, match=r"sample_weight: expected 6 numbers of at least 0, one for each"):
         SoftmaxCrossEntropy().forward(logits(), LABELS, weights)
 
 
 def test_wrong_reduction():
-    with pytest.raises(ValueError, match="reduction: expected 'mean_samples', 'mean' or 'sum'. Received: 'average'"):
+    with pytest.raises(ValueError, match=r"reduction: expected 'mean_samples', .* Received: 'average'"):
         SquaredError("average")
 
 
@@ -223,7 +227,7 @@ def test_a_model_that_ends_in_softmax_is_refused():
         [nn.Dense(3), nn.Softmax(), nn.Reshape((3,))],
     ):  # fmt: skip
         model = nn.Sequential(layers, input_shape=(4,))
-        with pytest.raises(ValueError, match=r"ends in logits. Received: one that ends in .*softmax1 .*remove it"):
+        with pytest.raises(ValueError, match=r"ends in logits. Received: .* ends in .*softmax1 .*remove it"):
             loss.check_model(model)
         SquaredError().check_model(model)
     loss.check_model(nn.Sequential([nn.Dense(3), nn.Softmax(), nn.Dense(3)], input_shape=(4,)))
@@ -258,8 +262,10 @@ def test_equals_pytorch(dtype):
     p = softmax(logits(dtype=dtype, seed=4))
     rtol = 1e-5 if dtype == "float32" else 1e-12
     for ours, theirs, target in (
-        (SoftmaxCrossEntropy(), torch.nn.CrossEntropyLoss(), LABELS), (SoftmaxCrossEntropy(), torch.nn.CrossEntropyLoss(), p),
-        (SquaredError("mean"), torch.nn.MSELoss(), p), (SquaredError("sum"), torch.nn.MSELoss(reduction="sum"), p),
+        (SoftmaxCrossEntropy(), torch.nn.CrossEntropyLoss(), LABELS),
+        (SoftmaxCrossEntropy(), torch.nn.CrossEntropyLoss(), p),
+        (SquaredError("mean"), torch.nn.MSELoss(), p),
+        (SquaredError("sum"), torch.nn.MSELoss(reduction="sum"), p),
     ):  # fmt: skip
         tensor = torch.tensor(z, requires_grad=True)
         value = theirs(tensor, torch.tensor(target))

@@ -136,7 +136,7 @@ def test_weighted_and_summed_losses():
 
 
 def test_get_says_what_there_is():
-    with pytest.raises(ValueError, match="expected accuracy, .*Received: 'acuracy'"):
+    with pytest.raises(ValueError, match=r"expected accuracy, .*Received: 'acuracy'"):
         metrics.get("acuracy")
     assert metrics.get(metrics.Accuracy).name == "accuracy"
     assert metrics.get(metrics.top_k_accuracy).name == "top_5_accuracy"

@@ -4,14 +4,14 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline.
+group, conv_planar.pyx for one channel and few filters), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline.
 "auto" is "direct".
 """
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
-from fastnn._ext.common cimport activation_code, check, check_shape, real_type
+from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.conv_depthwise cimport (
     depthwise_backward_input, depthwise_backward_weight, depthwise_forward, is_depthwise
 )
@@ -20,6 +20,7 @@ from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
 )
 from fastnn._ext.conv_plan cimport Geometry
+from fastnn._ext.conv_planar cimport is_planar, planar_forward
 from fastnn._ext.conv_weight cimport direct_backward_weight
 
 cnp.import_array()
@@ -80,8 +81,10 @@ cdef int read_geometry(
     return 0
 
 
-cdef enum Algorithm:
-    DIRECT, IM2COL, DEPTHWISE
+cdef enum:
+    DIRECT = 0
+    IM2COL = 1
+    DEPTHWISE = 2
 
 
 cdef int choose(const Geometry* g, str algorithm) except -1:
@@ -110,6 +113,8 @@ cdef int forward(
         return im2col_forward(g, x, weight, bias, y, activation, alpha)
     if algorithm == DEPTHWISE:
         return depthwise_forward(g, x, weight, bias, y, activation, alpha)
+    if is_planar(g):
+        return planar_forward(g, x, weight, bias, y, activation, alpha)
     return direct_forward(g, x, weight, bias, y, activation, alpha)
 
 

@@ -129,7 +129,7 @@ cdef void sum_rows(
     const Geometry* g, const real* x, const real* da, real* total, int64_t first, int64_t last, bint with_bias
 ) noexcept nogil:
     """total[tap, c] over rows first .. last of da; behind the taps the sum of da itself."""
-    cdef int64_t C = g.c, r, c, kh, kw, ih, iw, low, high, n
+    cdef int64_t C = g.c, r, c, kh, kw, ih, iw, low, high, n, block, blocks = (C + BLOCK - 1) // BLOCK
     cdef const real* row
     cdef const real* image
     memset(total, 0, (g.kh * g.kw + 1) * C * sizeof(real))
@@ -144,7 +144,8 @@ cdef void sum_rows(
                 iw = kw * g.dw - g.left
                 low = (g.sw - 1 - iw) // g.sw if iw < 0 else 0
                 high = min(g.ow, (g.w - iw + g.sw - 1) // g.sw if iw < g.w else 0)
-                for c in range(0, C, BLOCK):
+                for block in range(blocks):
+                    c = block * BLOCK
                     n = min(<int64_t>BLOCK, C - c)
                     if low >= high:
                         break
@@ -155,7 +156,8 @@ cdef void sum_rows(
                         add_row(image + (iw + low * g.sw) * C + c, row + low * C + c,
                                 total + (kh * g.kw + kw) * C + c, high - low, g.sw * C, C, <int>n)
         if with_bias:
-            for c in range(0, C, BLOCK):
+            for block in range(blocks):
+                c = block * BLOCK
                 n = min(<int64_t>BLOCK, C - c)
                 add_row(<const real*>NULL, row + c, total + g.kh * g.kw * C + c, g.ow, 0, C, <int>n)
 

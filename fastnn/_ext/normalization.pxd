@@ -1,4 +1,5 @@
 # How (R, C) is folded and cut for batch normalization: by the shape alone. See normalization.pyx.
+from fastnn._ext.threads cimport SLOT_REDUCE, scratch
 from libc.stdint cimport int64_t
 
 cdef enum:
@@ -43,3 +44,9 @@ cdef inline int64_t count(const Fold* f, int64_t b, int64_t j) noexcept nogil:
     """How many rows of x the sums of block b at fold j hold."""
     cdef int64_t first = b * f.block * f.times + j, last = smaller((b + 1) * f.block * f.times, f.r)
     return 0 if first >= last else (last - first + f.times - 1) // f.times
+
+
+cdef inline double* room(const Fold* f, int64_t n_factors, size_t size) noexcept nogil:
+    """Scratch memory: (2, C) float64, then (n_factors, width) and the partial sums (n_blocks, 2, width)."""
+    cdef int64_t numbers = (2 * f.n_blocks + n_factors) * f.width
+    return <double*>scratch(SLOT_REDUCE, 2 * f.c * <int64_t>sizeof(double) + numbers * <int64_t>size)

@@ -8,7 +8,7 @@ are kept in the array's dtype; the blocks are merged in order, in float64.
 cimport numpy as cnp
 from cython.parallel cimport prange
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
-from fastnn._ext.threads cimport SLOT_REDUCE, scratch, threads_for
+from fastnn._ext.threads cimport threads_for
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -24,7 +24,7 @@ cdef extern from "vmath.h" nogil:
 
 
 cdef void sum_block(const real* x, real* sums, const Fold* f, int64_t b) noexcept nogil:
-    """sums (2, width) of x - s and (x - s)^2; s is the block's first row: no cancellation if mean >> deviation."""
+    """sums (2, width) of x - s and (x - s)^2; s, the first row, keeps a large mean from cancelling."""
     cdef int64_t start = b * f.block * f.width, end = block_end(f, b), i, k, n
     cdef const real* s = x + start
     cdef real* squares = sums + f.width
@@ -40,14 +40,15 @@ cdef void sum_block(const real* x, real* sums, const Fold* f, int64_t b) noexcep
         i += f.width
 
 
-cdef void merge(const real* x, const real* partial, double* mean, double* squares, const Fold* f) noexcept nogil:
-    """Mean, and sum of squared deviations from it, of all rows; partial (n_blocks, 2, width)."""
+cdef void merge(
+    const real* x, const real* partial, double* mean, double* squares, const Fold* f
+) noexcept nogil:
+    """Mean, and sum (x - mean)^2 = sum (x - s)^2 + 2 (s - mean) sum (x - s) + n (s - mean)^2."""
     cdef int64_t b, j, c
     cdef const real* s
     cdef const real* p
     cdef double n, m
-    memset(mean, 0, f.c * sizeof(double))
-    memset(squares, 0, f.c * sizeof(double))
+    memset(mean, 0, 2 * f.c * sizeof(double))  # squares too
     for b in range(f.n_blocks):
         for j in range(f.times):
             n = <double>count(f, b, j)
@@ -64,7 +65,7 @@ cdef void merge(const real* x, const real* partial, double* mean, double* square
             if n > 0:
                 s = x + b * f.block * f.width + j * f.c
                 p = partial + b * 2 * f.width + j * f.c
-                for c in range(f.c):  # sum (x - mean)^2 = sum (x - s)^2 + 2 (s - mean) sum (x - s) + n (s - mean)^2
+                for c in range(f.c):
                     m = s[c] - mean[c]
                     squares[c] += p[f.width + c] + m * (2 * <double>p[c] + n * m)
     for c in range(f.c):
@@ -114,12 +115,11 @@ cdef void normalize(
 
 cdef int forward(
     const real* x, const real* gamma, const real* beta, real* y, real* mean, real* inv_std,
-    real* running_mean, real* running_var, double momentum, double eps, const Fold* f, int activation, real alpha
+    real* running_mean, real* running_var, double momentum, double eps, const Fold* f,
+    int activation, real alpha
 ) noexcept nogil:
     cdef int64_t b, c
-    cdef double* total = <double*>scratch(
-        SLOT_REDUCE, 2 * f.c * <int64_t>sizeof(double) + (2 * f.n_blocks + 3) * f.width * <int64_t>sizeof(real)
-    )
+    cdef double* total = room(f, 3, sizeof(real))
     if total == NULL:
         return -1
     cdef double* squares = total + f.c
@@ -142,17 +142,16 @@ cdef int forward(
 
 
 cdef int inference(
-    const real* x, const real* gamma, const real* beta, const real* mean, const real* var, real* y, double eps,
-    const Fold* f, int activation, real alpha
+    const real* x, const real* gamma, const real* beta, const real* mean, const real* var, real* y,
+    double eps, const Fold* f, int activation, real alpha
 ) noexcept nogil:
     cdef int64_t c
-    cdef real* factors = <real*>scratch(SLOT_REDUCE, (3 * f.width + f.c) * <int64_t>sizeof(real))
-    if factors == NULL:
+    cdef real* inv_std = <real*>room(f, 3, sizeof(real))
+    if inv_std == NULL:
         return -1
-    cdef real* inv_std = factors + 3 * f.width
     for c in range(f.c):
         inv_std[c] = <real>(1 / sqrt(<double>var[c] + eps))
-    normalize(x, gamma, beta, mean, inv_std, y, factors, f, activation, alpha)
+    normalize(x, gamma, beta, mean, inv_std, y, inv_std + f.c, f, activation, alpha)
     return 0
 
 
@@ -184,8 +183,7 @@ cdef void sum_gradient_block(
 cdef void merge_gradients(const real* partial, double* sums, double* products, const Fold* f) noexcept nogil:
     cdef int64_t b, j, c
     cdef const real* p
-    memset(sums, 0, f.c * sizeof(double))
-    memset(products, 0, f.c * sizeof(double))
+    memset(sums, 0, 2 * f.c * sizeof(double))  # products too
     for b in range(f.n_blocks):
         for j in range(f.times):
             p = partial + b * 2 * f.width + j * f.c
@@ -217,9 +215,7 @@ cdef int backward(
     real* dx, real* dgamma, real* dbeta, const Fold* f, int activation, real alpha, bint accumulate
 ) noexcept nogil:
     cdef int64_t b, i, c
-    cdef double* sums = <double*>scratch(
-        SLOT_REDUCE, 2 * f.c * <int64_t>sizeof(double) + (2 * f.n_blocks + 4) * f.width * <int64_t>sizeof(real)
-    )
+    cdef double* sums = room(f, 4, sizeof(real))
     if sums == NULL:
         return -1
     cdef double* products = sums + f.c
@@ -249,7 +245,9 @@ cdef int backward(
     return 0
 
 
-cdef int check_channels(int64_t c, int typenum, cnp.ndarray v, str v_name, cnp.ndarray w, str w_name) except -1:
+cdef int check_channels(
+    int64_t c, int typenum, cnp.ndarray v, str v_name, cnp.ndarray w, str w_name
+) except -1:
     """Two arrays (C,)."""
     check(v, v_name, 1, typenum)
     check_shape(v, v_name, 0, c)
@@ -259,9 +257,9 @@ cdef int check_channels(int64_t c, int typenum, cnp.ndarray v, str v_name, cnp.n
 
 
 cdef int check_like(cnp.ndarray v, str name, cnp.ndarray x, int typenum) except -1:
-    cdef int axis
-    check(v, name, cnp.PyArray_NDIM(x), typenum)
-    for axis in range(cnp.PyArray_NDIM(x)):
+    cdef int axis, ndim = cnp.PyArray_NDIM(x)
+    check(v, name, ndim, typenum)
+    for axis in range(ndim):
         check_shape(v, name, axis, x.shape[axis])
     return 0
 

@@ -1,12 +1,12 @@
 /* Pooling, one vector of channels at a time, in registers over a whole window.
  *
  * With fewer channels than a vector has lanes it reaches into the next pixels: what it reads there is
- * discarded, what it writes there is written again with the next pixel. Only at the end of an array, or of the
- * rows that one thread owns, does it read or write fewer.
+ * discarded, what it writes there is written again with the next pixel. Only at the end of an array, or
+ * of the rows that one thread owns, does it read or write fewer.
  *
- * The file includes itself once for each number type T, and for float again with shorter vectors for images of
- * few channels, whose overlapping stores would cross too many cache lines. BYTES is the size of T, VL the number
- * of lanes; n_in and n_out say how many of them may be read and written. */
+ * The file includes itself once for each number type T, and for float again with shorter vectors for
+ * images of few channels, whose overlapping stores would cross too many cache lines. BYTES is the size
+ * of T, VL the number of lanes; n_in and n_out say how many of them may be read and written. */
 #ifndef T
 #ifndef FASTNN_POOLING_H
 #define FASTNN_POOLING_H
@@ -27,7 +27,8 @@ INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 /* Positions are bytes in memory and as wide as the values in registers. GCC has good code only for
  * conversions to twice or half the width, so they go step by step. */
 #if FASTNN_VECTOR
-  #define LANES(type, name) typedef type name __attribute__((vector_size(VL * sizeof(type)), aligned(sizeof(type)), may_alias));
+  #define LANES(type, name) \
+      typedef type name __attribute__((vector_size(VL * sizeof(type)), aligned(sizeof(type)), may_alias));
   #define CONVERT(v, type) __builtin_convertvector(v, type)
   #define SPLAT(x) ((T)(x) - (V){0})
   #define SELECT(m, a, b) ((V)(((VI)(m) & (VI)(a)) | (~(VI)(m) & (VI)(b))))
@@ -94,8 +95,8 @@ static void pool_forward_f32(const float *x, float *y, uint8_t *index, const geo
     forward_rows_f32(x, y, index, p, op, r0, r1);
 }
 
-static void pool_backward_f32(const float *dy, const uint8_t *index, float *dx, const geometry *p, float scale,
-                              int64_t r0, int64_t r1)
+static void pool_backward_f32(const float *dy, const uint8_t *index, float *dx, const geometry *p,
+                              float scale, int64_t r0, int64_t r1)
 {
     FEW_4(backward_rows_f32x4(dy, index, dx, p, scale, r0, r1))
     FEW_8(backward_rows_f32x8(dy, index, dx, p, scale, r0, r1))
@@ -192,8 +193,8 @@ INLINE void FN(gather_taps)(const T *dy, const uint8_t *index, T *dx, int64_t kh
 }
 
 /* One row of a window that overlaps no other: dx = dy * scale, or dy where index is first + j. */
-INLINE void FN(spread_taps)(const T *dy, const uint8_t *index, T *dx, int64_t kw, int64_t pixel, int64_t first,
-                            T scale, int n_in, int n_out)
+INLINE void FN(spread_taps)(const T *dy, const uint8_t *index, T *dx, int64_t kw, int64_t pixel,
+                            int64_t first, T scale, int n_in, int n_out)
 {
     V v = FN(load_some)(dy, n_in) * SPLAT(scale);
     if (!index) {
@@ -234,11 +235,13 @@ INLINE void FN(forward_row)(const T *x, T *y, uint8_t *index, const geometry *p,
 }
 
 /* Rows r0 to r1, with the usual window known to the compiler. */
-NOINLINE void FN(forward_rows)(const T *x, T *y, uint8_t *index, const geometry *p, int op, int64_t r0, int64_t r1)
+NOINLINE void FN(forward_rows)(const T *x, T *y, uint8_t *index, const geometry *p, int op, int64_t r0,
+                               int64_t r1)
 {
     const int two = p->ph == 2 && p->pw == 2 && !p->padded;
     const int64_t y_end = r1 * p->ow * p->c;
-#define FORWARD(op_, two_) for (int64_t r = r0; r < r1; r++) FN(forward_row)(x, y, index, p, r, y_end, op_, two_)
+#define FORWARD(op_, two_) for (int64_t r = r0; r < r1; r++) \
+        FN(forward_row)(x, y, index, p, r, y_end, op_, two_)
     if (op == POOL_MAX) { if (two) FORWARD(POOL_MAX, 1); else FORWARD(POOL_MAX, 0); }
     else if (op == POOL_MAX_INDEX) { if (two) FORWARD(POOL_MAX_INDEX, 1); else FORWARD(POOL_MAX_INDEX, 0); }
     else { if (two) FORWARD(POOL_AVERAGE, 1); else FORWARD(POOL_AVERAGE, 0); }
@@ -293,8 +296,8 @@ INLINE void FN(spread_row)(const T *dy, const uint8_t *index, T *dx, const geome
     memset(dx + dx_row + windows * pw * C, 0, (size_t)((p->w - windows * pw) * C) * sizeof(T));
 }
 
-NOINLINE void FN(backward_rows)(const T *dy, const uint8_t *index, T *dx, const geometry *p, T scale, int64_t r0,
-                                int64_t r1)
+NOINLINE void FN(backward_rows)(const T *dy, const uint8_t *index, T *dx, const geometry *p, T scale,
+                                int64_t r0, int64_t r1)
 {
     const int tiled = p->sh == p->ph && p->sw == p->pw && !p->padded;
     const int64_t dx_end = r1 * p->w * p->c;

@@ -1,4 +1,4 @@
-"""Max, average and global average pooling over channels-last images; the loops over a window are in pooling.h."""
+"""Max, average and global average pooling, channels last; the loops over a window are in pooling.h."""
 
 cimport numpy as cnp
 from cython.parallel cimport prange
@@ -18,12 +18,14 @@ cdef extern from "pooling.h" nogil:
     int64_t at_least_0(int64_t a)
     int64_t smaller(int64_t a, int64_t b)
     # Rows r0 to r1 of the N * OH rows of y, or of the N * H rows of dx.
-    void pool_forward_f32(const float* x, float* y, uint8_t* index, const geometry* p, int op, int64_t r0, int64_t r1)
-    void pool_forward_f64(const double* x, double* y, uint8_t* index, const geometry* p, int op, int64_t r0, int64_t r1)
-    void pool_backward_f32(
-        const float* dy, const uint8_t* index, float* dx, const geometry* p, float scale, int64_t r0, int64_t r1)
-    void pool_backward_f64(
-        const double* dy, const uint8_t* index, double* dx, const geometry* p, double scale, int64_t r0, int64_t r1)
+    void pool_forward_f32(const float* x, float* y, uint8_t* index, const geometry* p, int op,
+                          int64_t r0, int64_t r1)
+    void pool_forward_f64(const double* x, double* y, uint8_t* index, const geometry* p, int op,
+                          int64_t r0, int64_t r1)
+    void pool_backward_f32(const float* dy, const uint8_t* index, float* dx, const geometry* p, float scale,
+                           int64_t r0, int64_t r1)
+    void pool_backward_f64(const double* dy, const uint8_t* index, double* dx, const geometry* p,
+                           double scale, int64_t r0, int64_t r1)
 
 cdef enum:
     RUN = 4096     # elements of the rows that one thread owns, about
@@ -99,14 +101,12 @@ cdef void global_chunk(const real* x, real* y, int64_t n_pixels, int64_t c, int 
 
 
 cdef void global_forward(const real* x, real* y, int64_t n, int64_t n_pixels, int64_t c) noexcept nogil:
-    cdef int64_t chunks = (c + CHUNK - 1) // CHUNK, i, start
+    cdef int64_t chunks = (c + CHUNK - 1) // CHUNK, i, image, start
     for i in prange(n * chunks, schedule="static", num_threads=threads_for(<double>(n * n_pixels * c))):
+        image = i // chunks
         start = (i % chunks) * CHUNK
-        if start + CHUNK <= c:
-            global_chunk(x + (i // chunks) * n_pixels * c + start, y + (i // chunks) * c + start, n_pixels, c, CHUNK)
-        else:
-            global_chunk(x + (i // chunks) * n_pixels * c + start, y + (i // chunks) * c + start, n_pixels, c,
-                         <int>(c - start))
+        global_chunk(x + image * n_pixels * c + start, y + image * c + start, n_pixels, c,
+                     <int>smaller(CHUNK, c - start))
 
 
 cdef void spread(const real* dy, real* dx, int64_t n_pixels, int64_t c) noexcept nogil:
@@ -142,8 +142,8 @@ cdef int describe(
         raise ValueError(f"stride: expected positive numbers. Received: {stride!r}")
     if not (0 <= p.top < p.ph and 0 <= bottom < p.ph and 0 <= p.left < p.pw and 0 <= right < p.pw):
         raise ValueError(
-            f"padding: expected (top, bottom, left, right), each smaller than pool_size={pool_size!r} so that "
-            f"every window holds a pixel. Received: {padding!r}"
+            f"padding: expected (top, bottom, left, right), each smaller than pool_size={pool_size!r}, so "
+            f"that every window holds a pixel. Received: {padding!r}"
         )
     p.n, p.h, p.w, p.c = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     p.oh, p.ow = (p.h + p.top + bottom - p.ph) // p.sh + 1, (p.w + p.left + right - p.pw) // p.sw + 1

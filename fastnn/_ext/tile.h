@@ -25,6 +25,12 @@
 #define NR_F32 (2 * VL_F32)
 #define NR_F64 (2 * VL_F64)
 
+#if FASTNN_VECTOR
+  #define PREFETCH(address) __builtin_prefetch(address, 1)
+#else
+  #define PREFETCH(address)
+#endif
+
 enum { TILE_ACCUMULATE = 1, TILE_TRANSPOSED = 2 };
 enum { ROWS_PANEL, ROWS_TAPS, ROWS_GATHER };
 

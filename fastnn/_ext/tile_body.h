@@ -17,6 +17,8 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int
     UNROLL for (int i = 0; i < mr; i++) out[i] = p->out[i];
     const int64_t step = p->a_step, ldb = p->ldb, len = p->seg_len * step;
     const int64_t *b_off = p->b_off;
+    if (!(p->flags & TILE_TRANSPOSED))  /* the output may be far away; it is needed after the loop */
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) PREFETCH(out[i] + j * VL);
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) c[i][j] = SPLAT(0);
     for (int64_t s = 0; s < p->n_seg; s++) {
         UNROLL for (int i = 0; i < mr; i++) a[i] = (const T *)p->a[i] + p->off[s];
@@ -59,13 +61,17 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int
         return;
     }
     /* The edges: leave the registers through a small buffer, then finish row by row. */
+    const int early = transposed && simple && !(p->flags & TILE_ACCUMULATE);
+    if (early && act != ACT_LINEAR)
+        UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++)
+            c[i][j] = FN(rectify)(c[i][j], act, (T)p->alpha);
     T t[MR][2 * VL];
     UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) *(V *)(t[i] + j * VL) = c[i][j];
     if (transposed) {
         T *corner = p->out[0];
         if (p->flags & TILE_ACCUMULATE)
             for (int j = 0; j < n; j++) for (int i = 0; i < mr; i++) t[i][j] += corner[j * p->ldc + i];
-        if (act != ACT_LINEAR) for (int i = 0; i < mr; i++) FN(activate)(t[i], t[i], n, act, (T)p->alpha);
+        if (act != ACT_LINEAR && !early) for (int i = 0; i < mr; i++) FN(activate)(t[i], t[i], n, act, (T)p->alpha);
         for (int j = 0; j < n; j++) UNROLL for (int i = 0; i < mr; i++) corner[j * p->ldc + i] = t[i][j];
         return;
     }

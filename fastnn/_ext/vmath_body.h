@@ -107,7 +107,8 @@ INLINE V FN(activation)(V x, int act, V alpha)
     switch (act) {
     case ACT_RELU: return SELECT(x <= 0, SPLAT(0), x);
     case ACT_LEAKY_RELU: return SELECT(x <= 0, alpha * x, x);
-    case ACT_ELU: return SELECT(x <= 0, alpha * FN(expm1_small)(FN(at_least)(FN(at_most)(x, 0), FN(K).expm1_min)), x);
+    case ACT_ELU:
+        return SELECT(x <= 0, alpha * FN(expm1_small)(FN(at_least)(FN(at_most)(x, 0), FN(K).expm1_min)), x);
     case ACT_SELU: return SPLAT(SELU_LAMBDA) * FN(activation)(x, ACT_ELU, SPLAT(SELU_ALPHA));
     case ACT_SIGMOID: return FN(sigmoid)(x, NULL);
     case ACT_TANH: return FN(tanh)(x);
@@ -117,7 +118,7 @@ INLINE V FN(activation)(V x, int act, V alpha)
         return low * FN(normal_cdf)(FN(at_most)(low, FN(K).phi_max), NULL);
     }
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU:
-        x = FN(at_least)(x, -FAR);
+        x = FN(at_least)(x, -GATE_FAR);
         return x * FN(sigmoid)(FN(gate)(x, act, &slope), NULL);
     default: return x;
     }
@@ -141,7 +142,7 @@ INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
         s = FN(normal_cdf)(x, &slope);
         return dy * (s + x * slope);
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU: /* sigma(g) + x sigma'(g) g' */
-        x = FN(at_most)(FN(at_least)(saved, -FAR), FAR);
+        x = FN(at_most)(FN(at_least)(saved, -GATE_FAR), GATE_FAR);
         s = FN(sigmoid)(FN(gate)(x, act, &slope), &ds);
         return dy * (s + x * ds * slope);
     default: return dy;

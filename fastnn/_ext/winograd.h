@@ -65,12 +65,12 @@
 
 /* The functions below for one dtype, so that winograd.pyx says everything once. */
 typedef struct {
-    int64_t nr, vl, item;  /* panel width, vector length, bytes of a number */
+    int64_t nr, item;  /* panel width, bytes of a number */
     void (*transform)(const void *, const void *, int, int64_t, int64_t, int64_t, int64_t, int64_t, void *,
         int64_t, int64_t);
     void (*filter)(const void *, int64_t, int64_t, int64_t, int64_t, int64_t, void *, int64_t);
     void (*filter_rotated)(const void *, int64_t, int64_t, int64_t, int64_t, int64_t, void *, int64_t);
-    void (*products)(int64_t, int64_t, int, const void *, int64_t, int64_t, int64_t, int64_t, const void *,
+    void (*products)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, int64_t, int64_t, const void *,
         int64_t, void *, int64_t, int);
     void (*output)(const void *, int64_t, const void *, void *, int64_t, int64_t, int, int, int, int, double);
     void (*filter_gradient)(const void *, int64_t, void *, int64_t, int, int);
@@ -152,7 +152,7 @@ INLINE void FN(wino_store)(T *p, const V v, const int n)
 }
 
 /* out[k*ld] = (B^T d B)[k], pixel[k] points at the 36 inputs. */
-INLINE void FN(wino_input_vector)(const T *const *pixel, const int64_t c, const int n, T *out, const int64_t ld)
+INLINE void FN(wino_input_vector)(const T *const *pixel, int64_t c, const int n, T *out, int64_t ld)
 {
     V t[6][6];
     UNROLL for (int j = 0; j < 6; j++) {
@@ -169,7 +169,7 @@ INLINE void FN(wino_input_vector)(const T *const *pixel, const int64_t c, const 
 }
 
 /* out[k*ld] = (A dY A^T)[k], pixel[k] points at the 16 gradients. */
-INLINE void FN(wino_gradient_vector)(const T *const *pixel, const int64_t c, const int n, T *out, const int64_t ld)
+INLINE void FN(wino_gradient_vector)(const T *const *pixel, int64_t c, const int n, T *out, int64_t ld)
 {
     V t[6][4];
     UNROLL for (int j = 0; j < 4; j++) {
@@ -213,7 +213,7 @@ NOINLINE void FN(wino_transform)(const void *image_, const void *zeros, int size
 }
 
 /* out[k*ld] = (G g G^T)[k] */
-INLINE void FN(wino_filter_vector)(const V g[9], T *out, const int64_t ld)
+INLINE void FN(wino_filter_vector)(const V g[9], T *out, int64_t ld)
 {
     V t[6][3];
     UNROLL for (int j = 0; j < 3; j++) {
@@ -241,31 +241,32 @@ INLINE void FN(wino_transpose)(V v[VL])
     }
 }
 
-/* Filters f..f+NR of w (filters, 3, 3, channels), channels c0..c1: out[k*ld + (c-c0)*NR + j] = (G g G^T)[k]. */
-NOINLINE void FN(wino_filter)(const void *w_, int64_t f, int64_t filters, int64_t channels, int64_t c0, int64_t c1,
-    void *out_, int64_t ld)
+/* Filters f..f+NR of w (filters, 3, 3, channels) and channels c0..c1:
+ * out[k*ld + (c - c0)*NR + j] = (G g G^T)[k], zero for filters that do not exist. */
+NOINLINE void FN(wino_filter)(const void *w_, int64_t f, int64_t filters, int64_t channels, int64_t c0,
+    int64_t c1, void *out_, int64_t ld)
 {
     const T *w = w_;
     T *out = out_;
-    for (int64_t c = c0; c < c1; c += VL) {
+    for (int64_t c = c0; c < c1; c += VL) for (int half = 0; half < 2; half++) {
         const int n = c1 - c < VL ? (int)(c1 - c) : VL;
-        for (int half = 0; half < 2; half++) {
-            const int64_t first = f + half * VL;
-            V taps[VL][9];
-            UNROLL for (int k = 0; k < 9; k++) {
-                V v[VL];
-                if (n == VL && first + VL <= filters)
-                    UNROLL for (int i = 0; i < VL; i++) v[i] = *(const V *)(w + ((first + i) * 9 + k) * channels + c);
-                else for (int i = 0; i < VL; i++)
-                    v[i] = FN(wino_load)(w + ((first + i) * 9 + k) * channels + c, first + i < filters ? n : 0);
-                if (c + VL < c1)
-                    UNROLL for (int i = 0; i < VL; i++)
-                        WINO_PREFETCH(w + ((first + i < filters ? first + i : f) * 9 + k) * channels + c + VL);
-                FN(wino_transpose)(v);
-                UNROLL for (int i = 0; i < VL; i++) taps[i][k] = v[i];
-            }
-            for (int i = 0; i < n; i++) FN(wino_filter_vector)(taps[i], out + (c - c0 + i) * NR + half * VL, ld);
+        const int64_t first = f + half * VL, left = filters - first;
+        V taps[VL][9];
+        UNROLL for (int k = 0; k < 9; k++) {
+            const T *from = w + (first * 9 + k) * channels + c;
+            V v[VL];
+            if (n == VL && left >= VL)
+                UNROLL for (int i = 0; i < VL; i++) {
+                    v[i] = *(const V *)(from + i * 9 * channels);
+                    WINO_PREFETCH(from + i * 9 * channels + VL);
+                }
+            else for (int i = 0; i < VL; i++)
+                v[i] = FN(wino_load)(from + i * 9 * channels, i < left ? n : 0);
+            FN(wino_transpose)(v);
+            UNROLL for (int i = 0; i < VL; i++) taps[i][k] = v[i];
         }
+        for (int i = 0; i < n; i++)
+            FN(wino_filter_vector)(taps[i], out + (c - c0 + i) * NR + half * VL, ld);
     }
 }
 
@@ -286,33 +287,39 @@ NOINLINE void FN(wino_filter_rotated)(const void *w, int64_t c, int64_t filters,
     }
 }
 
-/* For each of the 36 points: out[r][j] = (or +=) sum_k a[r][k] b[k][j], r < rows, j < n <= NR.
- * Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step apart.
- * Long sums go in parts of WINO_INNER terms: they round less, and b's part stays in the level 1 cache. */
-NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int n, const void *a, int64_t a_ld, int64_t a_panel,
-    int64_t a_row, int64_t a_step, const void *b, int64_t b_ld, void *out, int64_t out_ld, int accumulate)
+/* For each of the 36 points: out[r][j] = (or +=) sum_k a[r][k] b[k][j] for r < rows and the first columns of
+ * NR, in whole vectors. Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step
+ * apart. Long sums go in parts of WINO_INNER: they round less, and b's part stays in the level 1 cache. */
+NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int64_t columns, const void *a, int64_t a_ld,
+    int64_t a_panel, int64_t a_row, int64_t a_step, const void *b, int64_t b_ld, void *out, int64_t out_ld,
+    int accumulate)
 {
     const int64_t start = 0;
     tile_args p = {.a_step = a_step, .ldb = NR, .off = &start, .n_seg = 1};
-    for (int k = 0; k < 36; k++) for (int64_t first = 0; first < inner; first += WINO_INNER) {
-        p.b = (const T *)b + k * b_ld + first * NR;
-        p.seg_len = inner - first < WINO_INNER ? inner - first : WINO_INNER;
-        p.flags = accumulate || first > 0 ? TILE_ACCUMULATE : 0;
-        for (int64_t r = 0; r < rows; r += MR) {
-            const int mr = rows - r < MR ? (int)(rows - r) : MR;
-            for (int i = 0; i < mr; i++) {
-                p.a[i] = (const T *)a + k * a_ld + (r + i) / NR * a_panel + (r + i) % NR * a_row + first * a_step;
-                p.out[i] = (T *)out + k * out_ld + (r + i) * NR;
+    for (int k = 0; k < 36; k++) {
+        int64_t first = 0;
+        do {
+            p.b = (const T *)b + k * b_ld + first * NR;
+            p.seg_len = inner - first < WINO_INNER ? inner - first : WINO_INNER;
+            p.flags = accumulate || first > 0 ? TILE_ACCUMULATE : 0;
+            for (int64_t r = 0; r < rows; r += MR) {
+                const int mr = rows - r < MR ? (int)(rows - r) : MR;
+                for (int i = 0; i < mr; i++) {
+                    const int64_t row = (r + i) / NR * a_panel + (r + i) % NR * a_row;
+                    p.a[i] = (const T *)a + k * a_ld + row + first * a_step;
+                    p.out[i] = (T *)out + k * out_ld + (r + i) * NR;
+                }
+                FN(tile_panel)(mr, columns > VL ? NR : VL, &p);
             }
-            FN(tile_panel)(mr, n, &p);
-        }
+            first += WINO_INNER;
+        } while (first < inner);
     }
 }
 
 /* y = act(A^T m A + bias) for n <= NR channels of the rows x cols pixels (at most 4x4) of one tile;
  * m[k*ld] are the 36 products, y's pixels are `pixel` apart and its rows `line`. */
-NOINLINE void FN(wino_output)(const void *m_, int64_t ld, const void *bias, void *y_, int64_t line, int64_t pixel,
-    int rows, int cols, int n, int activation, double alpha)
+NOINLINE void FN(wino_output)(const void *m_, int64_t ld, const void *bias, void *y_, int64_t line,
+    int64_t pixel, int rows, int cols, int n, int activation, double alpha)
 {
     const T *m = m_;
     T *y = y_;
@@ -347,7 +354,8 @@ NOINLINE void FN(wino_output)(const void *m_, int64_t ld, const void *bias, void
 }
 
 /* dw = G^T s G for n <= NR channels of one filter: dw (3, 3, channels), s[k*ld] the 36 sums. */
-NOINLINE void FN(wino_filter_gradient)(const void *s_, int64_t ld, void *dw, int64_t channels, int n, int accumulate)
+NOINLINE void FN(wino_filter_gradient)(const void *s_, int64_t ld, void *dw, int64_t channels, int n,
+    int accumulate)
 {
     const T *s = s_;
     for (int c = 0; c < n; c += VL) {
@@ -371,6 +379,6 @@ NOINLINE void FN(wino_filter_gradient)(const void *s_, int64_t ld, void *dw, int
     }
 }
 
-static const wino_kernels FN(wino) = {NR, VL, sizeof(T), FN(wino_transform), FN(wino_filter), FN(wino_filter_rotated),
-    FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};
+static const wino_kernels FN(wino) = {NR, sizeof(T), FN(wino_transform), FN(wino_filter),
+    FN(wino_filter_rotated), FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};
 #undef K

@@ -4,7 +4,8 @@
 # top and left are the padding before the first row and column, 0..2; what follows the last row and column is
 # padding too, so that OH = H + top + bottom - 2 and OW = W + left + right - 2 say how much.
 # Each returns 0, or -1 without memory. They take their number of threads from threads_for and use the
-# slots SLOT_WINOGRAD_WEIGHT and SLOT_WINOGRAD_TILES.
+# slots SLOT_WINOGRAD_WEIGHT and SLOT_WINOGRAD_TILES. The `def` kernels of winograd.pyx have the long names:
+# `from fastnn._ext.winograd cimport forward as winograd_forward`.
 from libc.stdint cimport int64_t
 from fastnn._ext.common cimport real
 
@@ -12,7 +13,7 @@ from fastnn._ext.common cimport real
 cdef int forward(
     const real* x, const real* w, const real* bias, real* y,
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t top, int64_t left, int64_t OH, int64_t OW,
-    int activation, real alpha,
+    int activation, double alpha,
 ) noexcept nogil
 
 # dx (N, H, W, C) is overwritten. H, W and C are those of x, as above.

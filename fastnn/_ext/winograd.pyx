@@ -11,77 +11,19 @@ channel, and at each of these 36 points the convolution is a product of matrices
 Tiles go in blocks whose transforms stay in the cache. Few filters are transformed once and shared; then each
 block has one owner for all steps. Many filters would not stay in the cache themselves: there each panel of NR
 filters has one owner, who transforms a part of it and uses it at once for all tiles of a larger block.
+
+An infinite or NaN input makes NaN of all outputs of the tiles that read it.
 """
 
 cimport numpy as cnp
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, SLOT_WINOGRAD_WEIGHT, scratch, threads_for
+from fastnn._ext.winograd_kernels cimport MR, WINO_INNER, wino_f32, wino_f64, wino_kernels
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 cnp.import_array()
-
-cdef extern from *:
-    """
-    #include "tile.h"
-    #define T float
-    #define V v_f32
-    #define VI v_i32
-    #define VL VL_F32
-    #define NR NR_F32
-    #define FN(name) name##_f32
-    #define SPLAT SPLAT_F32
-    #define LIST WINO_VECTOR_F32
-    #include "winograd.h"
-    #undef T
-    #undef V
-    #undef VI
-    #undef VL
-    #undef NR
-    #undef FN
-    #undef SPLAT
-    #undef LIST
-    #define T double
-    #define V v_f64
-    #define VI v_i64
-    #define VL VL_F64
-    #define NR NR_F64
-    #define FN(name) name##_f64
-    #define SPLAT SPLAT_F64
-    #define LIST WINO_VECTOR_F64
-    #include "winograd.h"
-    #undef T
-    #undef V
-    #undef VI
-    #undef VL
-    #undef NR
-    #undef FN
-    #undef SPLAT
-    #undef LIST
-    """
-    enum: MR, WINO_INNER
-    ctypedef struct wino_kernels:
-        int64_t nr, vl, item
-        void (*transform)(
-            const void* image, const void* zeros, int size, int64_t row, int64_t col, int64_t height,
-            int64_t width, int64_t channels, void* out, int64_t panel, int64_t ld) noexcept nogil
-        void (*filter)(
-            const void* w, int64_t f, int64_t filters, int64_t channels, int64_t c0, int64_t c1, void* out,
-            int64_t ld) noexcept nogil
-        void (*filter_rotated)(
-            const void* w, int64_t c, int64_t filters, int64_t channels, int64_t f0, int64_t f1, void* out,
-            int64_t ld) noexcept nogil
-        void (*products)(
-            int64_t rows, int64_t inner, int n, const void* a, int64_t a_ld, int64_t a_panel, int64_t a_row,
-            int64_t a_step, const void* b, int64_t b_ld, void* out, int64_t out_ld, int accumulate
-        ) noexcept nogil
-        void (*output)(
-            const void* m, int64_t ld, const void* bias, void* y, int64_t line, int64_t pixel, int rows,
-            int cols, int n, int activation, double alpha) noexcept nogil
-        void (*filter_gradient)(
-            const void* s, int64_t ld, void* dw, int64_t channels, int n, int accumulate) noexcept nogil
-    const wino_kernels wino_f32, wino_f64
 
 cdef enum:
     SHARED_FILTERS = 4 << 20  # bytes of transformed filters up to which they are transformed once
@@ -108,11 +50,6 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
 
 cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
     return a if a < b else b
-
-
-cdef inline int whole_vectors(const Plan* p, int64_t columns) noexcept nogil:
-    """Columns of a panel that are worth a product."""
-    return <int>(p.nr if columns > p.k.vl else p.k.vl)
 
 
 cdef Plan make_plan(
@@ -148,19 +85,10 @@ cdef void transform_tile(
     const real* x, const real* zeros, const Plan* p, int64_t t, int size, int64_t H, int64_t W, int64_t C,
     int64_t top, int64_t left, real* out, int64_t panel, int64_t ld,
 ) noexcept nogil:
-    """Tile t of x (N, H, W, C): 6x6 inputs or 4x4 gradients."""
+    """B^T x B of tile t of x (N, H, W, C), size 6, or A x A^T, size 4. `panel` lies between NR channels."""
     cdef int64_t in_image = p.tile_rows * p.tile_cols
     cdef int64_t n = t // in_image, row = t % in_image // p.tile_cols * 4, col = t % p.tile_cols * 4
     p.k.transform(x + n * H * W * C, zeros, size, row - top, col - left, H, W, C, out, panel, ld)
-
-
-cdef void input_tiles(
-    const real* x, const real* zeros, const Plan* p, int64_t t0, int64_t t1, real* d
-) noexcept nogil:
-    """d (36, tiles, row) = B^T x B, for the tiles t0..t1."""
-    cdef int64_t t
-    for t in range(t0, t1):
-        transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
 
 
 cdef void filter_panel(
@@ -178,13 +106,13 @@ cdef void multiply(
     bint accumulate,
 ) noexcept nogil:
     """m (36, block, NR) = or += d u."""
-    p.k.products(tiles, channels, whole_vectors(p, p.f - panel * p.nr), d, p.ld, p.nr * p.row, p.row, 1, u,
-                 p.u_ld, m, p.block * p.nr + p.align, accumulate)
+    p.k.products(tiles, channels, p.f - panel * p.nr, d, p.ld, p.nr * p.row, p.row, 1, u, p.u_ld, m,
+                 p.block * p.nr + p.align, accumulate)
 
 
 cdef void output_tiles(
     const real* m, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1, int64_t panel,
-    int activation, real alpha,
+    int activation, double alpha,
 ) noexcept nogil:
     """y = act(A^T m A + bias) of one panel of filters, for the tiles t0..t1."""
     cdef int64_t in_image = p.tile_rows * p.tile_cols, f = panel * p.nr, t, n, row, col
@@ -198,17 +126,18 @@ cdef void output_tiles(
 
 cdef void block_item(
     const real* x, const real* zeros, const real* u, const real* bias, real* y, const Plan* p, int64_t block,
-    int activation, real alpha, int* failed,
+    int activation, double alpha, int* failed,
 ) noexcept nogil:
     """All steps of one block of tiles, with filters that are transformed already."""
-    cdef int64_t t0 = block * p.block, t1 = smaller(t0 + p.block, p.tiles), panel
+    cdef int64_t t0 = block * p.block, t1 = smaller(t0 + p.block, p.tiles), t, panel
     cdef int64_t n_numbers = 36 * (p.ld + p.block * p.nr + p.align)
     cdef real* d = <real*>scratch(SLOT_WINOGRAD_TILES, n_numbers * <int64_t>sizeof(real))
     cdef real* m = d + 36 * p.ld
     if d == NULL:
         failed[0] = 1
         return
-    input_tiles(x, zeros, p, t0, t1, d)
+    for t in range(t0, t1):
+        transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
     for panel in range(ceil_div(p.f, p.nr)):
         multiply(d, u + panel * 36 * p.u_ld, m, p, t1 - t0, p.c, panel, False)
         output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
@@ -216,7 +145,7 @@ cdef void block_item(
 
 cdef void panel_item(
     const real* d, const real* w, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1,
-    int64_t panel, bint rotated, int activation, real alpha, int* failed,
+    int64_t panel, bint rotated, int activation, double alpha, int* failed,
 ) noexcept nogil:
     """One panel of filters, transformed here, for the tiles t0..t1, whose inputs are transformed already."""
     cdef int64_t n_numbers = 36 * (p.u_ld + p.block * p.nr + p.align), c0 = 0, c1
@@ -233,46 +162,49 @@ cdef void panel_item(
     output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
 
 
-cdef real* with_zeros(int64_t n_zeros, int64_t n_numbers) noexcept nogil:
+cdef void* with_zeros(int64_t zeros, int64_t numbers, int64_t item) noexcept nogil:
     """Shared memory that begins with the pixels outside of the image, or NULL."""
-    cdef real* zeros = <real*>scratch(SLOT_WINOGRAD_WEIGHT, (n_zeros + n_numbers) * <int64_t>sizeof(real))
-    if zeros != NULL:
-        memset(zeros, 0, n_zeros * sizeof(real))
-    return zeros
+    cdef void* shared = scratch(SLOT_WINOGRAD_WEIGHT, (zeros + numbers) * item)
+    if shared != NULL:
+        memset(shared, 0, zeros * item)
+    return shared
 
 
 cdef int run_forward(
-    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, int activation, real alpha
+    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, int activation, double alpha
 ) noexcept nogil:
     cdef int64_t panels = ceil_div(p.f, p.nr), block, panel, t, t0, t1
     cdef int threads = p.threads, failed = 0
     cdef real* zeros
     cdef real* shared
+    if p.tiles == 0 or p.f == 0:
+        return 0
     if 36 * panels * p.nr * p.c * p.k.item <= SHARED_FILTERS:
         set_block(p, BLOCK, p.row + p.nr, ceil_div(p.tiles, MIN_BLOCKS) + MR - 1)
-        zeros = with_zeros[real](p.row, 36 * panels * p.u_ld)
+        zeros = <real*>with_zeros(p.row, 36 * panels * p.u_ld, sizeof(real))
         if zeros == NULL:
             return -1
         shared = zeros + p.row
-        for panel in prange(panels, num_threads=threads, schedule="static"):
-            filter_panel(w, p, panel, 0, p.c, rotated, shared + panel * 36 * p.u_ld)
-        for block in prange(ceil_div(p.tiles, p.block), num_threads=threads, schedule="dynamic"):
-            block_item(x, zeros, shared, bias, y, p, block, activation, alpha, &failed)
+        with parallel(num_threads=threads):
+            for panel in prange(panels, schedule="static"):
+                filter_panel(w, p, panel, 0, p.c, rotated, shared + panel * 36 * p.u_ld)
+            for block in prange(ceil_div(p.tiles, p.block), schedule="dynamic"):
+                block_item(x, zeros, shared, bias, y, p, block, activation, alpha, &failed)
         return -failed
     p.part = smaller(p.c, WINO_INNER)
     set_block(p, LARGE_BLOCK, p.row, LARGE_TILES)
-    zeros = with_zeros[real](p.row, 36 * p.ld)
+    zeros = <real*>with_zeros(p.row, 36 * p.ld, sizeof(real))
     if zeros == NULL:
         return -1
     shared = zeros + p.row
-    t0 = 0
-    while t0 < p.tiles:
+    for block in range(ceil_div(p.tiles, p.block)):
+        t0 = block * p.block
         t1 = smaller(t0 + p.block, p.tiles)
         for t in prange(t0, t1, num_threads=threads, schedule="static"):
-            input_tiles(x, zeros, p, t, t + 1, shared + (t - t0) * p.row)
+            transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, shared + (t - t0) * p.row, p.nr,
+                           p.ld)
         for panel in prange(panels, num_threads=threads, schedule="dynamic"):
             panel_item(shared, w, bias, y, p, t0, t1, panel, rotated, activation, alpha, &failed)
-        t0 = t1
     return -failed
 
 
@@ -288,7 +220,7 @@ cdef void gradient_item(
     if s == NULL:
         failed[0] = 1
         return
-    p.k.products(filters, tiles, whole_vectors(p, channels), e + f0 * p.block, e_ld, p.block * p.nr, 1, p.nr,
+    p.k.products(filters, tiles, channels, e + f0 * p.block, e_ld, p.block * p.nr, 1, p.nr,
                  d + c0 * p.block, p.ld, s, s_ld, False)
     for f in range(filters):
         p.k.filter_gradient(s + f * p.nr, s_ld, dw + (f0 + f) * 9 * p.c + c0, p.c, <int>channels, accumulate)
@@ -296,33 +228,37 @@ cdef void gradient_item(
 
 cdef int run_backward_weight(const real* x, const real* da, real* dw, Plan* p, bint accumulate) noexcept nogil:
     cdef int64_t f_row = ceil_div(p.f, p.nr) * p.nr, items = ceil_div(p.c, p.nr) * ceil_div(p.f, FILTERS)
-    cdef int64_t e_ld, panel, t0 = 0, tiles, t, item
+    cdef int64_t e_ld, panel, block, t0, tiles, t, item
     cdef int threads = p.threads, failed = 0
     cdef real* zeros
     cdef real* d
     cdef real* e
+    if p.tiles == 0 or p.c == 0:
+        if not accumulate:
+            memset(dw, 0, p.f * 9 * p.c * sizeof(real))
+        return 0
     set_block(p, LARGE_BLOCK, p.row + f_row, LARGE_TILES)
     e_ld, panel = p.block * f_row + p.align, p.block * p.nr
-    zeros = with_zeros[real](p.row + f_row, 36 * (p.ld + e_ld))
+    zeros = <real*>with_zeros(p.row + f_row, 36 * (p.ld + e_ld), sizeof(real))
     if zeros == NULL:
         return -1
     d = zeros + p.row + f_row
     e = d + 36 * p.ld
-    while t0 < p.tiles:
+    for block in range(ceil_div(p.tiles, p.block)):
+        t0 = block * p.block
         tiles = smaller(p.block, p.tiles - t0)
         for t in prange(tiles, num_threads=threads, schedule="static"):
             transform_tile(x, zeros, p, t0 + t, 6, p.h, p.w, p.c, p.top, p.left, d + t * p.nr, panel, p.ld)
             transform_tile(da, zeros, p, t0 + t, 4, p.oh, p.ow, p.f, 0, 0, e + t * p.nr, panel, e_ld)
         for item in prange(items, num_threads=threads, schedule="dynamic"):
-            gradient_item(d, e, dw, p, e_ld, tiles, item, accumulate or t0 > 0, &failed)
-        t0 += p.block
+            gradient_item(d, e, dw, p, e_ld, tiles, item, accumulate or block > 0, &failed)
     return -failed
 
 
 cdef int forward(
     const real* x, const real* w, const real* bias, real* y,
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t top, int64_t left, int64_t OH, int64_t OW,
-    int activation, real alpha,
+    int activation, double alpha,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, H, W, C, F, top, left, OH, OW)
     return run_forward(x, w, bias, y, &p, False, activation, alpha)
@@ -333,7 +269,7 @@ cdef int backward_input(
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t top, int64_t left, int64_t OH, int64_t OW,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, OH, OW, F, C, 2 - top, 2 - left, H, W)
-    return run_forward(da, w, <const real*>NULL, dx, &p, True, 0, <real>0)
+    return run_forward(da, w, <const real*>NULL, dx, &p, True, 0, 0)
 
 
 cdef int backward_weight(
@@ -346,7 +282,17 @@ cdef int backward_weight(
 
 
 cdef bint winograd_pays(int64_t N, int64_t OH, int64_t OW, int64_t C, int64_t F) noexcept nogil:
-    return C >= 32 and F >= 32
+    # Time of "direct" / time of this, one thread, AVX-512, float32; in brackets with both gradients:
+    #     C = F          16           32           64           128          512
+    #     1 x  8 x  8    0.61 (0.70)  0.88 (1.00)  1.02 (1.11)  1.12 (1.18)  0.90 (1.01)
+    #     2 x  8 x  8         -       1.15 (1.32)  1.44 (1.56)       -       1.21 (1.40)
+    #    32 x  6 x  6    0.62 (0.79)  0.99 (1.19)  1.17 (1.38)  1.13 (1.25)  0.84 (1.04)
+    #     4 x  7 x  7    0.73 (0.86)  1.11 (1.30)  1.34 (1.52)  1.46 (1.62)  1.26 (1.59)
+    #    16 x  4 x  4    0.85 (1.08)  1.20 (1.59)  1.39 (1.75)  1.63 (1.92)  1.41 (1.73)
+    #     8 x 16 x 16    1.20 (1.35)  1.83 (2.06)  2.35 (2.20)  2.21 (2.17)  1.84 (2.00)
+    # So: a panel of channels on both sides, tiles that are mostly full, pixels to pay for the filters.
+    cdef int64_t pixels = N * OH * OW
+    return C >= 32 and F >= 32 and pixels >= 128 and pixels >= 10 * N * ceil_div(OH, 4) * ceil_div(OW, 4)
 
 
 def pays(int64_t N, int64_t OH, int64_t OW, int64_t C, int64_t F):
@@ -398,14 +344,55 @@ def winograd_forward(
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, weight.shape[0])
         b = cnp.PyArray_DATA(bias)
-    if cnp.PyArray_SIZE(y) == 0:
-        return
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             status = run_forward(<const float*>cnp.PyArray_DATA(x), <const float*>cnp.PyArray_DATA(weight),
-                                 <const float*>b, <float*>cnp.PyArray_DATA(y), &p, False, act, <float>alpha)
+                                 <const float*>b, <float*>cnp.PyArray_DATA(y), &p, False, act, alpha)
         else:
             status = run_forward(<const double*>cnp.PyArray_DATA(x), <const double*>cnp.PyArray_DATA(weight),
                                  <const double*>b, <double*>cnp.PyArray_DATA(y), &p, False, act, alpha)
     if status < 0:
         raise MemoryError("winograd_forward: no memory for the transforms")
+
+
+def winograd_backward_input(
+    cnp.ndarray da,       # IN (N, OH, OW, F)
+    cnp.ndarray weight,   # IN (F, 3, 3, C)
+    cnp.ndarray dx,       # OUT (N, H, W, C)
+    padding,
+):
+    """dx = the gradient to the input of `winograd_forward` with this padding."""
+    cdef int typenum = check_convolution(dx, "dx", weight, "weight", da, "da", padding), status
+    cdef Plan p = array_plan(typenum, da, dx, (2 - padding[0], 0, 2 - padding[2], 0))
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            status = run_forward(<const float*>cnp.PyArray_DATA(da), <const float*>cnp.PyArray_DATA(weight),
+                                 <const float*>NULL, <float*>cnp.PyArray_DATA(dx), &p, True, 0, 0)
+        else:
+            status = run_forward(<const double*>cnp.PyArray_DATA(da), <const double*>cnp.PyArray_DATA(weight),
+                                 <const double*>NULL, <double*>cnp.PyArray_DATA(dx), &p, True, 0, 0)
+    if status < 0:
+        raise MemoryError("winograd_backward_input: no memory for the transforms")
+
+
+def winograd_backward_weight(
+    cnp.ndarray x,        # IN (N, H, W, C)
+    cnp.ndarray da,       # IN (N, OH, OW, F)
+    cnp.ndarray dw,       # OUT (F, 3, 3, C)
+    padding,
+    bint accumulate=False,
+):
+    """dw = (or, with `accumulate`, +=) the gradient to the weights of `winograd_forward`."""
+    cdef int typenum = check_convolution(x, "x", dw, "dw", da, "da", padding), status
+    cdef Plan p = array_plan(typenum, x, da, padding)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            status = run_backward_weight(
+                <const float*>cnp.PyArray_DATA(x), <const float*>cnp.PyArray_DATA(da),
+                <float*>cnp.PyArray_DATA(dw), &p, accumulate)
+        else:
+            status = run_backward_weight(
+                <const double*>cnp.PyArray_DATA(x), <const double*>cnp.PyArray_DATA(da),
+                <double*>cnp.PyArray_DATA(dw), &p, accumulate)
+    if status < 0:
+        raise MemoryError("winograd_backward_weight: no memory for the transforms")

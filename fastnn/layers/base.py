@@ -2,6 +2,8 @@
 
 import inspect
 
+import numpy as np
+
 from .. import initializers, kernels
 from ..errors import NotBuiltError, ShapeError
 from ..parameter import Parameter
@@ -163,10 +165,10 @@ def resolve_activation(activation):
     """`(name, alpha)` of an `activation=` argument: None, a name, or an activation layer."""
     if activation is None:
         return "linear", 0.0
-    if isinstance(activation, Layer) and hasattr(activation, "function"):
-        return activation.function, activation.alpha
-    from .activations import DEFAULT_ALPHA
+    from .activations import DEFAULT_ALPHA, Activation
 
+    if isinstance(activation, Activation):
+        return activation.function, activation.alpha
     if not isinstance(activation, str) or activation not in DEFAULT_ALPHA:
         raise ValueError(
             f"activation: expected None, an activation layer such as LeakyReLU(0.1), or one of "
@@ -227,7 +229,7 @@ class WeightedLayer(Layer):
 
 def positive_int(value, name, layer):
     """`value` as an int of at least 1, or an error."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{layer}: {name}: expected an integer of at least 1. Received: {value!r}")
     return int(value)
 

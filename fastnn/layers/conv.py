@@ -1,5 +1,7 @@
 """Two-dimensional convolution, channels last."""
 
+import numpy as np
+
 from .. import kernels
 from ..errors import ShapeError
 from .base import WeightedLayer, pair, positive_int
@@ -16,7 +18,7 @@ def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
             sides += [missing // 2, missing - missing // 2]
         return tuple(sides)
     values = padding if isinstance(padding, (tuple, list)) else (padding, padding)
-    if len(values) != 2 or not all(isinstance(v, int) and v >= 0 for v in values):
+    if len(values) != 2 or not all(isinstance(v, (int, np.integer)) and v >= 0 for v in values):
         raise ValueError(
             f"{layer}: padding: expected 'valid', 'same', a non-negative integer or a pair of them. Received: {padding!r}"
         )

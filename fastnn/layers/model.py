@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import NotBuiltError, ShapeError
 from ..workspace import Workspace, aligned_empty
-from .base import Layer
+from .base import Layer, from_config, positive_int, to_config
 
 
 class Model(Layer):
@@ -23,12 +23,14 @@ class Model(Layer):
 
     def __init__(self, layers, input_shape=None, seed=None, dtype="float32", name=None):
         super().__init__(name)
+        if not isinstance(layers, (list, tuple)):
+            raise TypeError(f"layers: expected a list of layers. Received: {layers!r}")
         self.layers = [self._checked(layer) for layer in layers]
-        self.seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
+        self.seed = _seed(seed)
         self.model_dtype = np.dtype(dtype)
         if self.model_dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype: expected 'float32' or 'float64'. Received: {dtype!r}")
-        self.given_shape = None if input_shape is None else tuple(int(n) for n in input_shape)
+        self.given_shape = None if input_shape is None else _shape(input_shape)
         self.is_root = True
         self.parameters, self.buffers = {}, {}
         self._theta = self._grad = None
@@ -40,9 +42,9 @@ class Model(Layer):
         if not isinstance(layer, Layer):
             hint = "; write Dense(10), not Dense" if isinstance(layer, type) else ""
             raise TypeError(f"{type(self).__name__}: expected layers. Received: {layer!r}{hint}")
+        if not layer.is_root if isinstance(layer, Model) else layer.workspace is not None:
+            raise ValueError(f"{layer.label()} is already part of another model; build a new one")
         if isinstance(layer, Model):
-            if not layer.is_root:
-                raise ValueError(f"{layer.label()} is already part of another model; build a new one")
             layer.is_root = False
             layer.parameters, layer.buffers, layer._theta, layer._grad = {}, {}, None, None
         return layer
@@ -145,6 +147,11 @@ class Model(Layer):
 
     def check_input(self, x):
         """`x` as the model takes it, or an error; a non-contiguous array is copied."""
+        self._check(x)
+        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+
+    def _check(self, x):
+        """Raise unless `x` fits; builds a model that is not built."""
         if not isinstance(x, np.ndarray):
             raise TypeError(f"x: expected a NumPy array. Received: {type(x).__name__}")
         if self.workspace is None:
@@ -157,20 +164,24 @@ class Model(Layer):
                 hint = "; a single sample needs a batch axis: x[None]"
             elif x.shape[1:] + (1,) == self.input_shape:
                 hint = "; grey images have one channel: x[..., None]"
-            raise ShapeError(f"x: expected shape (N, {str(self.input_shape)[1:]}. Received: shape={x.shape}{hint}")
+            expected = ", ".join(map(str, ("N", *self.input_shape)))
+            raise ShapeError(f"x: expected shape ({expected}). Received: shape={x.shape}{hint}")
         if x.dtype != self.model_dtype:
             raise TypeError(
                 f"x: expected dtype {self.model_dtype}, the model's. Received: dtype={x.dtype}; "
                 f"convert it with x.astype('{self.model_dtype}')"
                 + (" / 255" if x.dtype == np.uint8 else "")
             )
-        return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
     def check_output_gradient(self, dy):
         """`dy` of the outermost model, contiguous."""
+        self._need_built()
+        if not isinstance(dy, np.ndarray):
+            raise TypeError(f"dy: expected a NumPy array. Received: {type(dy).__name__}")
         if dy.shape[1:] != self.output_shape or dy.dtype != self.model_dtype:
+            expected = ", ".join(map(str, ("N", *self.output_shape)))
             raise ShapeError(
-                f"dy: expected shape (N, {str(self.output_shape)[1:]} and dtype {self.model_dtype}. "
+                f"dy: expected shape ({expected}) and dtype {self.model_dtype}. "
                 f"Received: shape={dy.shape}, dtype={dy.dtype}"
             )
         return dy if dy.flags.c_contiguous else np.ascontiguousarray(dy)
@@ -188,17 +199,14 @@ class Model(Layer):
         -------
         ndarray (N, *output_shape)
         """
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"x: expected a NumPy array. Received: {type(x).__name__}")
-        if self.workspace is None and x.ndim > 1:
-            self.build_model(x.shape[1:])
+        self._check(x)
+        batch_size = positive_int(batch_size, "batch_size", "predict")
         keep, self.workspace.keep = self.workspace.keep, False
         try:
             if 0 < len(x) <= batch_size:
                 y = self.forward(x).copy()
             else:
                 y = np.empty((len(x), *self.output_shape), self.model_dtype)
-                self.check_input(x[:0])
                 for start in range(0, len(x), batch_size):
                     y[start : start + batch_size] = self.forward(x[start : start + batch_size])
         finally:
@@ -247,9 +255,21 @@ class Model(Layer):
     def config(self):
         return super().config() | {
             "input_shape": self.input_shape if self.is_root else None,
-            "seed": self.seed,
+            "seed": self.seed if self.is_root else None,
             "dtype": str(self.model_dtype),
         }
+
+    def __reduce__(self):
+        """For copy and pickle: parameters have to stay views into the new model's `theta`."""
+        config = to_config(self)
+        if self.workspace is None:
+            return from_config, (config,)
+        config["config"] |= {"input_shape": self.input_shape, "dtype": str(self.dtype)}
+        state = {}
+        for path, layer in self.walk():
+            state |= {f"{path}.{name}": parameter.data for name, parameter in layer.own_parameters.items()}
+            state |= {f"{path}.{name}": array for name, array in layer.own_buffers.items()}
+        return _with_state, (config, state)
 
     def summary(self):
         """Table of the layers: output shape, parameters, multiply-adds and memory of one sample."""
@@ -273,3 +293,26 @@ class Model(Layer):
 
     def __len__(self):
         return len(self.layers)
+
+
+def _seed(seed):
+    """A seed as an int: random if None, drawn if a Generator."""
+    if seed is None or isinstance(seed, np.random.Generator):
+        return int(np.random.default_rng(seed).integers(2**31))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: expected None, an integer of at least 0 or a Generator. Received: {seed!r}")
+    return int(seed)
+
+
+def _shape(input_shape):
+    """A tuple of int, or the error that it is not the shape of a sample."""
+    if not isinstance(input_shape, (tuple, list)):
+        hint = f"; write ({input_shape},)" if isinstance(input_shape, int) else ""
+        raise TypeError(f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}")
+    return tuple(positive_int(n, "input_shape", "model") for n in input_shape)
+
+
+def _with_state(config, state):
+    model = from_config(config)
+    model.load_state_dict(state)
+    return model

@@ -3,7 +3,7 @@
 import math
 
 from ..errors import ShapeError
-from .base import Layer
+from .base import Layer, positive_int
 
 
 class Flatten(Layer):
@@ -43,7 +43,9 @@ class Reshape(Layer):
 
     def __init__(self, shape, name=None):
         super().__init__(name)
-        self.shape = tuple(int(n) for n in shape)
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"Reshape: shape: expected a tuple, the shape of one sample. Received: {shape!r}")
+        self.shape = tuple(positive_int(n, "shape", "Reshape") for n in shape)
 
     def shape_rule(self, input_shape):
         if math.prod(input_shape) != math.prod(self.shape):

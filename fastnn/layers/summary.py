@@ -6,14 +6,14 @@ def readable(n):
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if n >= limit:
             return f"{n / limit:.2f} {unit}"
-    return str(n)
+    return f"{n} "
 
 
 def summary(model):
     """One row a layer: output shape, parameters, multiply-adds and activation memory of one sample."""
-    width = model.model_dtype.itemsize
+    width = model.dtype.itemsize
     rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
-    total_macs = total_memory = 0
+    n = total_macs = total_memory = 0
     for path, layer in model.walk():
         own = sum(parameter.size for parameter in layer.own_parameters.values())
         if path and layer.children():
@@ -25,6 +25,7 @@ def summary(model):
         for n in layer.output_shape:
             size *= n
         macs = layer.multiply_adds()
+        n += own
         total_macs += macs
         total_memory += size * width
         rows.append(
@@ -44,7 +45,6 @@ def summary(model):
         for row in rows
     ]
     lines.insert(1, "-" * max(len(line) for line in lines))
-    n = model.n_parameters
     lines += [
         lines[1],
         f"input {model.input_shape}, {n:,} parameters ({readable(n * width)}B), "

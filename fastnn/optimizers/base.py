@@ -1,6 +1,7 @@
 """What every optimizer is: a rule for one step, its state, and a learning rate."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ class Optimizer:
     """
 
     #: Constructor arguments, for `config`.
-    arguments = ("lr", "weight_decay")
+    arguments: tuple[str, ...] = ("lr", "weight_decay")
     #: Vectors like `theta` that the rule remembers from step to step.
     state_names: tuple[str, ...] = ()
 
@@ -32,9 +33,9 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = self._checked("weight_decay", weight_decay)
         self.n_steps = 0
-        self.model = None
-        self._state = ()
-        self._runs = None
+        self.model: Any = None
+        self._state: tuple[np.ndarray, ...] = ()
+        self._runs: list[tuple] | None = None
 
     # To be written by an optimizer
 
@@ -118,7 +119,7 @@ class Optimizer:
     def _bound(self):
         if self.model is None:
             raise RuntimeError(
-                f"{type(self).__name__}: expected a model. Call bind(model) first; a Trainer does that for you"
+                f"{type(self).__name__}: expected a model. Call bind(model) first, as a Trainer does"
             )
         return self.model
 
@@ -198,7 +199,9 @@ class Optimizer:
         """`value`, which must be one of `choices`."""
         if value not in choices:
             expected = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(f"{type(self).__name__}: {name}: expected one of {expected}. Received: {value!r}")
+            raise ValueError(
+                f"{type(self).__name__}: {name}: expected one of {expected}. Received: {value!r}"
+            )
         return value
 
 

@@ -5,7 +5,7 @@ Each function returns a `matplotlib.figure.Figure`; `save(figure, path)` writes 
 
 from .curves import learning_curves
 from .evaluation import confusion, mistakes
-from .filters import filters
 from .figure import save
+from .filters import filters
 
 __all__ = ["confusion", "filters", "learning_curves", "mistakes", "save"]

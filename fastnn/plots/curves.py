@@ -1,5 +1,6 @@
 """Learning curves: what training and validation did, epoch by epoch."""
 
+from ..metrics import better
 from .figure import GRID, MUTED, TRAIN, VALIDATION, new_figure
 
 
@@ -25,17 +26,25 @@ def learning_curves(history):
         axis.plot(epochs, columns[name], color=TRAIN, label="training", marker=marker)
         validation = columns.get(f"val_{name}")
         if validation:
-            axis.plot(epochs, validation, color=VALIDATION, label="validation", marker=marker)
-            best = min if name == "loss" else max
-            at = validation.index(best(validation))
-            axis.plot(at + 1, validation[at], "o", color=VALIDATION, markersize=5)
-            axis.annotate(
-                f"{validation[at]:.3f}", (at + 1, validation[at]), textcoords="offset points", xytext=(0, 6),
-                ha="center", fontsize=8, color=VALIDATION,
-            )  # fmt: skip
+            label = "validation"
+            at = _best(name, validation)
+            if at is not None:
+                axis.plot(at + 1, validation[at], "o", color=VALIDATION, markersize=5)
+                label = f"validation, best {validation[at]:.3f} in epoch {at + 1}"
+            axis.plot(epochs, validation, color=VALIDATION, label=label, marker=marker)
             axis.legend(frameon=False, fontsize=8)
         axis.set_title({"lr": "learning rate"}.get(name, name), fontsize=10, loc="left")
         axis.set_xlabel("epoch", fontsize=8, color=MUTED)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(axis="y", color=GRID, linewidth=0.6)
     return figure
+
+
+def _best(name, values):
+    """Position of the best value, or None: of NaN, and of metrics whose better values are not known."""
+    numbers = [i for i, value in enumerate(values) if value == value]
+    try:
+        best = {"min": min, "max": max}[better(name)]
+    except ValueError:
+        return None
+    return best(numbers, key=values.__getitem__) if numbers else None

@@ -63,8 +63,8 @@ def mistakes(images, labels, probabilities, class_names=None, k=24):
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:k]
     names = [str(i) for i in range(probabilities.shape[1])] if class_names is None else class_names
-    columns = min(8, max(1, len(worst)))
-    rows = -(-max(1, len(worst)) // columns)
+    columns = min(8, max(4, len(worst)))  # fewer leave no room for the title
+    rows = max(1, -(-len(worst) // columns))
     figure, axes = new_figure(1.35 * columns, 1.75 * rows + 0.3, rows, columns)
     for axis in axes.flat:
         axis.axis("off")
@@ -72,5 +72,6 @@ def mistakes(images, labels, probabilities, class_names=None, k=24):
         image = np.clip(images[i], 0, 1)
         axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{names[predicted[i]]} {sure[i]:.0%}\nis {names[labels[i]]}", fontsize=7)
-    figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong; the surest of them", fontsize=10, x=0.01, ha="left")
+    which = "" if len(worst) == len(wrong) else "; the surest of them"
+    figure.suptitle(f"{len(wrong):,} of {len(labels):,} wrong{which}", fontsize=10, x=0.01, ha="left")
     return figure

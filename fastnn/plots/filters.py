@@ -32,7 +32,7 @@ def filters(layer, channel=0):
     if channels not in (1, 3):
         warnings.warn(f"{layer.label()} acts on {channels} feature maps, not on an image; "
                       f"channel {channel} is shown", stacklevel=2)  # fmt: skip
-    columns = min(8, n)
+    columns = min(8, max(5, n))  # fewer leave no room for the title
     rows = -(-n // columns)
     figure, axes = new_figure(1.1 * columns, 1.1 * rows + 0.4, rows, columns)
     limit = float(np.abs(weight).max()) or 1.0

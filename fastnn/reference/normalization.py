@@ -29,9 +29,7 @@ def batchnorm_forward(
     activation_forward(y, y, activation, alpha)
 
 
-def batchnorm_inference(
-    x, gamma, beta, running_mean, running_var, y, eps, activation="linear", alpha=0.0
-):
+def batchnorm_inference(x, gamma, beta, running_mean, running_var, y, eps, activation="linear", alpha=0.0):
     """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta)."""
     y[...] = (x - running_mean) * (gamma / np.sqrt(running_var + eps)) + beta
     activation_forward(y, y, activation, alpha)

@@ -101,7 +101,7 @@ def identity(trainer):
 
 def _with_keys(callbacks):
     """`("EarlyStopping 1", callback)` for each; only those with a state are stored."""
-    counts = {}
+    counts: dict[str, int] = {}
     for callback in callbacks:
         name = type(callback).__name__
         counts[name] = counts.get(name, 0) + 1

@@ -30,18 +30,17 @@ class Snapshot:
         self.step = trainer.model.workspace.step
         self.epoch, self.batch = trainer.epoch, trainer.batch
 
-    def restore(self):
-        """Back to the last good step, or to the snapshot if that step is lost; returns what was done.
+    def restore(self, bad_batch):
+        """Back to the last good state; returns what was done.
 
-        The loss is computed before the update, so finite parameters are those of the last good step and
-        stay. Parameters (or an optimizer's state) that are not finite were made so by the step before:
-        then model, optimizer and position go back to where the epoch began.
+        The loss is computed before the update. So if the batch is to blame, parameters and optimizer are
+        still those of the last good step, and stay. If not, the steps before made them what they are,
+        perhaps finite but huge: then model, optimizer and position go back to where the epoch began.
         """
         trainer, model = self.trainer, self.trainer.model
-        state = trainer.optimizer.state_dict().values()
-        faults = not_finite(model)
-        if all(all_finite(p.data) for p in model.parameters.values()) and all(map(all_finite, state)):
-            for name in faults:  # running averages, which the forward pass changes
+        parameters = [p.data for p in model.parameters.values()]
+        if bad_batch and all(map(all_finite, [*parameters, *trainer.optimizer.state_dict().values()])):
+            for name in not_finite(model):  # running averages, which the forward pass changes
                 model.buffers[name][...] = self.model[name]
             return f"The model is as the last good update left it, step {trainer.optimizer.n_steps}."
         model.load_state_dict(self.model)
@@ -54,28 +53,38 @@ class Snapshot:
 
 
 def explain(trainer, loss, x, target, sample_weight=None):
-    """Why the loss of this batch is not finite: position, the first faulty tensor, likely cause."""
+    """Why the loss of this batch is not finite: position, the first faulty tensor, likely cause.
+
+    Returns
+    -------
+    message : str
+    bad_batch : bool
+        Whether the batch itself holds a number that is not finite.
+    """
     place = f"step {trainer.optimizer.n_steps + 1}"
     if trainer.fitting:
         place = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1} ({place})"
     lr = trainer.optimizer.current_lr()
-    fault, cause = _first_fault(trainer.model, x, target, sample_weight, lr)
+    fault = _fault_of_batch(x, target, sample_weight)
+    bad_batch = fault is not None
+    fault, cause = fault or _fault_of_model(trainer.model, x, target, lr)
     received = f"{loss} in {place}, lr={lr:g}"
-    return f"loss: expected a finite number. Received: {received}.\n{fault}\nLikely cause: {cause}."
+    text = f"loss: expected a finite number. Received: {received}.\n{fault}\nLikely cause: {cause}."
+    return text, bad_batch
 
 
-def _first_fault(model, x, target, sample_weight, lr):
-    too_fast = f"a learning rate too high for this network (lr={lr:g}; try {lr / 10:g})"
+def _fault_of_batch(x, target, sample_weight):
     for name, array in (("x", x), ("target", target), ("sample_weight", sample_weight)):
         if array is not None and not all_finite(np.asarray(array)):
             row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))[0])
             return f"First faulty tensor: {name}, {_share(array)}, first in row {row} of the batch.", (
                 "the data; look at it with numpy.isnan before training"
             )
-    if sample_weight is not None and not sample_weight.sum() > 0:
-        return f"sample_weight: the batch's weights sum to {sample_weight.sum():g}.", (
-            "a batch of samples that all have weight 0; leave such samples out"
-        )
+    return None
+
+
+def _fault_of_model(model, x, target, lr):
+    too_fast = f"a learning rate too high for this network (lr={lr:g}; try {lr / 10:g})"
     faults = [n for n in not_finite(model) if n in model.parameters]
     if faults:
         name = faults[0]
@@ -89,8 +98,12 @@ def _first_fault(model, x, target, sample_weight, lr):
         sizes = f"its input is finite (largest {_largest(given):.3g})" + (
             f", its parameters too (largest {weight:.3g})" if weight else ""
         )
-        return f"First faulty tensor: output of {layer.label()}, {_share(output)}; {sizes}.", (
-            f"inputs that are not scaled (largest |x| {_largest(x):.3g}), or {too_fast}"
+        unscaled = (
+            f"inputs that are not scaled (largest |x| {_largest(x):.3g}), or " if _largest(x) > 100 else ""
+        )
+        return (
+            f"First faulty tensor: output of {layer.label()}, {_share(output)}; {sizes}.",
+            unscaled + too_fast,
         )
     output = model.forward(x)
     return (

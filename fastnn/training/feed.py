@@ -5,6 +5,8 @@ import numpy as np
 from ..data.batches import Batches, check_finite, train_validation_split
 from ..errors import NotBuiltError, ShapeError
 
+VALIDATION_BATCH = 128  # at least: without gradients small batches only cost time
+
 
 class Stream:
     """Batches from a user's iterable, or from a function `epoch -> iterable`.
@@ -53,7 +55,9 @@ def n_batches(batches):
 
 def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **options):
     """Checked `Batches` of arrays; `options` are those of `Batches`. Builds a model without input shape."""
-    x, y = np.asarray(x), np.asarray(y)
+    same = y is x
+    x = np.asarray(x)
+    y = x if same else np.asarray(y)
     if x.ndim == 0 or y.ndim == 0 or not len(x):
         raise ValueError(
             f"{name}x: expected arrays with at least one sample. Received: shape={x.shape}, y shape={y.shape}"
@@ -63,12 +67,15 @@ def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **o
     # Bytes and other integers become the model's numbers; between floating point types nothing is cast.
     dtype = None if x.dtype.kind == "f" else model.model_dtype
     first_x, first_y = next(Batches(x[:1], y[:1], shuffle=False, dtype=dtype).epoch(0))
-    model.check_input(first_x)
+    model.check_input(x if model.input_shape not in (None, x.shape[1:]) else first_x)
     loss.check_model(model)
+    try:
+        loss.check_target(first_y, model.output_shape, 1)
+    except (ValueError, TypeError):
+        loss.check_target(y, model.output_shape, len(x))  # says it for the whole array
+        raise
     if y.ndim == 1 or y.dtype.kind == "f":
         loss.check_target(y, model.output_shape, len(x))
-    else:
-        loss.check_target(first_y, model.output_shape, 1)
     if finite:
         check_finite(x, f"{name}x")
         check_finite(y, f"{name}y")
@@ -114,14 +121,19 @@ def training_feed(
         options = {"indices": kept, "batch_size": batch_size, "shuffle": shuffle, "seed": order_seed}
         train, validation = from_arrays(model, loss, x, y, sample_weight, **options), None
         if validation_split:
-            options |= {"indices": held_out, "batch_size": max(train.batch_size, 128), "shuffle": False}
+            options |= {
+                "indices": held_out,
+                "batch_size": max(train.batch_size, VALIDATION_BATCH),
+                "shuffle": False,
+            }
             validation = from_arrays(model, loss, x, y, sample_weight, finite=False, **options)
         description = {
             "n_samples": train.n_samples, "batch_size": train.batch_size, "shuffle": bool(shuffle),
             "validation_split": validation_split, "sample_weight": sample_weight is not None,
         }  # fmt: skip
     if validation_data is not None:
-        validation = evaluation_feed(model, loss, validation_data, 128, epochs, finite=True)
+        size = max(getattr(train, "batch_size", 0), VALIDATION_BATCH)
+        validation = evaluation_feed(model, loss, validation_data, size, epochs, finite=True)
     return train, validation, description
 
 
@@ -129,9 +141,9 @@ def evaluation_feed(model, loss, data, batch_size, epochs=1, finite=False):
     """Batches of `(x, y)`, `(x, y, sample_weight)` or an iterable, in order."""
     name = "validation " if finite else ""
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(a, "shape") for a in data):
-        x, y, *weight = data
+        weight = data[2] if len(data) == 3 else None
         options = {"batch_size": batch_size, "shuffle": False}
-        return from_arrays(model, loss, x, y, *weight, finite=finite, name=name, **options)
+        return from_arrays(model, loss, data[0], data[1], weight, finite, name, **options)
     return data if isinstance(data, Batches) else Stream(data, f"{name}data", epochs)
 
 

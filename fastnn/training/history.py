@@ -31,8 +31,8 @@ class History:
     """
 
     def __init__(self, names=()):
-        self.epochs = []
-        self._curves = {name: [] for name in names}
+        self.epochs: list[int] = []
+        self._curves: dict[str, list[float]] = {name: [] for name in names}
 
     @property
     def names(self):

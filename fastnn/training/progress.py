@@ -2,6 +2,7 @@
 
 import sys
 from time import perf_counter
+from typing import Any
 
 from .callbacks import Callback
 
@@ -31,7 +32,7 @@ class Bar(Callback):
     """A tqdm bar over all batches of all epochs, and above it a line per epoch (four a second at most)."""
 
     order = -1
-    bar = None
+    bar: Any = None
 
     def on_fit_begin(self, trainer):
         from tqdm.auto import tqdm
@@ -39,7 +40,9 @@ class Bar(Callback):
         per_epoch = trainer.n_batches
         done = None if per_epoch is None else trainer.epoch * per_epoch + trainer.batch
         total = None if per_epoch is None else trainer.epochs * per_epoch
-        self.bar = tqdm(total=total, initial=done or 0, unit="batch", file=sys.stderr, leave=False)
+        self.bar = tqdm(
+            total=total, initial=done or 0, unit="batch", mininterval=0, leave=False, file=sys.stderr
+        )
         self._looked = self._printed = 0.0
         self._unseen = 0
 

@@ -3,9 +3,11 @@
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from math import isfinite
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +82,11 @@ class Trainer:
         self.n_fits = 0
         self.epoch = self.batch = self.epochs = 0
         self.history, self.totals = History(), self._new_totals()
-        self.callbacks, self.data, self.n_batches = [], None, None
+        self.callbacks: list[Callback] = []
+        self.data = self.n_batches = None
         self.last_loss = self.output = None
+        self._good: Any = None  # a Snapshot during fit
+        self._batch_hooks: list[Callable] = []
         self.stop_training = self.interrupted = self.fitting = self.verbose = self._bound = False
         loss.check_model(model)
         if model.input_shape is not None:
@@ -121,7 +126,7 @@ class Trainer:
         output = self.output = model.forward(x, True)
         loss = self.last_loss = self.loss.forward(output, y, sample_weight)
         if not isfinite(loss):
-            reason = explain(self, loss, x, y, sample_weight)
+            reason, self._bad_batch = explain(self, loss, x, y, sample_weight)
             model.workspace.step -= 1  # this pass does not count
             raise NonFiniteError(reason)
         if not self._bound:
@@ -172,9 +177,9 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            A loss or a parameter became infinite or not a number. If the parameters are finite they stay
-            as the last good update left them; otherwise model and optimizer go back to where the epoch
-            began. The message says which.
+            A loss or a parameter became infinite or not a number. If the batch holds such a number, the
+            model stays as the last good update left it; otherwise model and optimizer go back to where
+            the epoch began. The message says which, and why.
         ValueError, TypeError
             Something does not fit; nothing was changed.
         """
@@ -235,7 +240,8 @@ class Trainer:
         self.data = data
         self.callbacks = sorted([progress()] * bool(verbose) + callbacks, key=lambda callback: callback.order)
         hooks = [callback.on_batch_end for callback in self.callbacks]
-        self._batch_hooks = [hook for hook in hooks if getattr(hook, "__func__", None) is not Callback.on_batch_end]
+        idle = Callback.on_batch_end
+        self._batch_hooks = [hook for hook in hooks if getattr(hook, "__func__", None) is not idle]
         self.verbose, self.stop_training, self.interrupted = bool(verbose), False, False
         self.epochs, self.n_batches = epochs, n_batches(train)
         self.epoch, self.batch, self.order_seed = initial_epoch, 0, order_seed
@@ -266,7 +272,7 @@ class Trainer:
         with ExitStack() as ends:
             for callback in reversed(self.callbacks):
                 ends.callback(callback.on_fit_end, self)
-            self.fitting, self._good = True, None
+            self.fitting, self._good, self._bad_batch = True, None, False
             try:
                 with _first_ctrl_c(self):
                     yield
@@ -275,7 +281,7 @@ class Trainer:
                     raise
                 self.interrupted = True
             except NonFiniteError as error:
-                raise NonFiniteError(f"{error}\n{self._good.restore()}") from None
+                raise NonFiniteError(f"{error}\n{self._good.restore(self._bad_batch)}") from None
             finally:
                 self.fitting, self._good, self.output = False, None, None
         if self.interrupted:
@@ -303,10 +309,10 @@ class Trainer:
         dict of str to float
             `{"loss": ..., "accuracy": ...}`.
         """
-        data = (x,) if y is None else (x, y) if sample_weight is None else (x, y, sample_weight)
         if y is None and hasattr(x, "shape"):
             raise ValueError("y: expected targets. Received: None; predict(x) needs none")
-        data = x if y is None else tuple(np.asarray(array) for array in data)
+        given = (x, y) if sample_weight is None else (x, y, sample_weight)
+        data = x if y is None else tuple(np.asarray(array) for array in given)
         return self._evaluate(evaluation_feed(self.model, self.loss, data, batch_size))
 
     def _evaluate(self, batches, epoch=0):

@@ -9,7 +9,17 @@ from fastnn._ext import normalization as compiled
 from fastnn._ext import threads
 from fastnn.reference import normalization as reference
 
-SHAPES = [(32, 64), (5, 3), (2, 1), (1, 4), (7, 300), (3, 9, 8, 6), (2, 5, 5, 16), (4, 12, 12, 65), (700, 513)]
+SHAPES = [
+    (32, 64),
+    (5, 3),
+    (2, 1),
+    (1, 4),
+    (7, 300),
+    (3, 9, 8, 6),
+    (2, 5, 5, 16),
+    (4, 12, 12, 65),
+    (700, 513),
+]
 DTYPES = ["float32", "float64"]
 EPS = 1e-5
 

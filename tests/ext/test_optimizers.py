@@ -4,11 +4,12 @@ import inspect
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fastnn._ext import optimizers as compiled
 from fastnn._ext import threads
 from fastnn.reference import optimizers as reference
-from hypothesis import given
-from hypothesis import strategies as st
 
 SIZES = [0, 1, 2, 7, 16, 17, 63, 100, 1000, 8191, 8192, 8193, 20_001]
 RTOL = {"float32": 1e-5, "float64": 1e-12}
@@ -16,7 +17,11 @@ RTOL = {"float32": 1e-5, "float64": 1e-12}
 # name, number of state vectors, hyperparameters
 SGD = [("sgd_step", 0, {"lr": 0.1}), ("sgd_step", 0, {"lr": 0.1, "weight_decay": 0.01})]
 MOMENTUM = [
-    ("momentum_step", 1, {"lr": 0.1, "momentum": 0.9, "form": form, "nesterov": nesterov, "weight_decay": decay})
+    (
+        "momentum_step",
+        1,
+        {"lr": 0.1, "momentum": 0.9, "form": form, "nesterov": nesterov, "weight_decay": decay},
+    )
     for form in ("grad_sum", "velocity", "ema")
     for nesterov in (False, True)
     for decay in (0.0, 0.01)
@@ -141,7 +146,8 @@ def test_not_a_number_stays_visible():
 def test_wrong_arrays_are_refused(name, n_states, options):
     function = getattr(compiled, name)
     good = vectors(6, n_states, "float32")
-    for i, expected in enumerate(["theta", "grad", "velocity" if n_states == 1 else "m", "v"][: 2 + n_states]):
+    names = ["theta", "grad", "velocity" if n_states == 1 else "m", "v"]
+    for i, expected in enumerate(names[: 2 + n_states]):
         for wrong, error in (
             (np.zeros(6, np.int64), TypeError), (np.zeros(5, np.float32), ValueError),
             (np.zeros(12, np.float32)[::2], ValueError), (None, TypeError),

@@ -1,8 +1,9 @@
 """Adam and AdamW against formulas, exact numbers and PyTorch."""
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.optimizers import SGD, Adam
 
 
@@ -104,9 +105,9 @@ def test_betas_are_two(betas):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match="eps: expected a finite number of at least 0. Received: -1"):
+    with pytest.raises(ValueError, match=r"eps: expected a finite number of at least 0. Received: -1"):
         Adam(eps=-1)
-    with pytest.raises(ValueError, match="eps_mode: expected one of 'outside', 'inside'. Received: 'middle'"):
+    with pytest.raises(ValueError, match=r"eps_mode: expected .*, 'inside'. Received: 'middle'"):
         Adam(eps_mode="middle")
 
 

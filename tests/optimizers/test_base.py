@@ -2,15 +2,17 @@
 
 import json
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn import kernels, optimizers
 from fastnn.errors import NotBuiltError
 from fastnn.optimizers import SGD, Adam, Momentum, Optimizer
 
 TESTED = [
-    SGD(0.1), SGD(0.1, momentum=0.5), Momentum(0.1, form="velocity"), Adam(), Adam(decoupled=True, weight_decay=0.1),
+    SGD(0.1), SGD(0.1, momentum=0.5), Momentum(0.1, form="velocity"), Adam(),
+    Adam(decoupled=True, weight_decay=0.1),
 ]  # fmt: skip
 ids = [repr(o).split("(")[0] for o in TESTED]
 
@@ -20,7 +22,8 @@ def again(optimizer):
 
 
 def network(dtype="float64", seed=0):
-    return nn.Sequential([nn.Dense(5, activation="tanh"), nn.Dense(2)], input_shape=(3,), seed=seed, dtype=dtype)
+    layers = [nn.Dense(5, activation="tanh"), nn.Dense(2)]
+    return nn.Sequential(layers, input_shape=(3,), seed=seed, dtype=dtype)
 
 
 def train(model, optimizer, n_steps, start=0):
@@ -158,7 +161,7 @@ def test_a_schedule_with_wrong_values_is_refused(value):
     model = network()
     optimizer = SGD(lambda step: value).bind(model)
     before = model.theta.copy()
-    with pytest.raises(ValueError, match=r"lr: expected a finite number.* at step 0.*Received: .*correct the sched"):
+    with pytest.raises(ValueError, match=r"lr: expected a finite number.* at step 0.*Received: .*correct"):
         optimizer.step()
     assert optimizer.n_steps == 0
     assert (model.theta == before).all()
@@ -167,14 +170,14 @@ def test_a_schedule_with_wrong_values_is_refused(value):
 @pytest.mark.parametrize("make", [lambda **o: SGD(0.1, **o), lambda **o: Momentum(0.1, **o), Adam])
 @pytest.mark.parametrize("value", [-1e-3, np.nan, np.inf, "a", None])
 def test_wrong_weight_decay_is_refused(make, value):
-    with pytest.raises(ValueError, match="weight_decay: expected a finite number of at least 0. Received"):
+    with pytest.raises(ValueError, match=r"weight_decay: expected a finite number of at least 0. Received"):
         make(weight_decay=value)
 
 
 @pytest.mark.parametrize("cls", [SGD, Momentum, Adam])
 @pytest.mark.parametrize("lr", [-1, np.nan, np.inf, "a", None])
 def test_wrong_lr_is_refused(cls, lr):
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: lr: expected a finite number of at least 0 or a sched"):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: lr: expected a finite number .* or a schedule"):
         cls(lr)
 
 

@@ -1,8 +1,9 @@
 """SGD and its momentum against formulas and PyTorch."""
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.optimizers import SGD, Momentum
 
 
@@ -74,13 +75,14 @@ def test_the_forms_differ_when_lr_changes():
     def halves(step):
         return 0.05 if step < 5 else 0.025
 
-    sums, velocities = (minimise(Momentum(halves, 0.9, form), bowl, START, 10) for form in ("grad_sum", "velocity"))
+    forms = ("grad_sum", "velocity")
+    sums, velocities = (minimise(Momentum(halves, 0.9, form), bowl, START, 10) for form in forms)
     np.testing.assert_allclose(sums[:6], velocities[:6], rtol=1e-12)
     assert np.abs(sums[10] - velocities[10]).max() > 0.01
 
 
 def test_nesterov_visits_the_look_ahead_points():
-    """u_t = beta u_t-1 + g(w_t - lr beta u_t-1), w_t+1 = w_t - lr u_t; theta is the look-ahead point (S3.2)."""
+    """u_t = beta u_t-1 + g(w_t - lr beta u_t-1), w_t+1 = w_t - lr u_t; theta looks ahead (S3.2)."""
     lr, beta = 0.1, 0.9
     w, u, expected = START.copy(), np.zeros(5), []
     for _ in range(31):
@@ -110,7 +112,7 @@ def test_wrong_momentum_is_refused(momentum):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match="form: expected one of 'grad_sum', 'velocity', 'ema'. Received: 'sum'"):
+    with pytest.raises(ValueError, match=r"form: expected one of 'grad_sum', .* Received: 'sum'"):
         SGD(0.1, 0.9, form="sum")
     with pytest.raises(ValueError, match="nesterov=True: expected momentum above 0"):
         SGD(0.1, nesterov=True)

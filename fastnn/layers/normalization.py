@@ -1,0 +1,121 @@
+"""Batch normalization."""
+
+import numpy as np
+
+from .. import initializers, kernels
+from ..errors import ShapeError
+from .base import Layer, resolve_activation
+
+#: Activations whose derivative `batchnorm_backward` applies itself.
+FUSED = ("linear", "relu", "leaky_relu")
+
+
+class BatchNorm(Layer):
+    """Give every channel mean `beta` and deviation `gamma` over the batch (Ioffe & Szegedy 2015).
+
+    Training: `x_hat = (x - mean) / sqrt(var + eps)`, `y = activation(gamma x_hat + beta)`, with the mean and
+    the biased variance (`1/R`) of each channel over the `R` samples and pixels of the batch. It keeps
+    `running = (1 - momentum) running + momentum batch`, for the variance the unbiased one (`1/(R - 1)`; a
+    batch with `R = 1` leaves it as it is). Outside training the running values take the batch's place.
+    Backward: `dgamma = sum da x_hat`, `dbeta = sum da`,
+    `dx = gamma / sqrt(var + eps) (da - mean(da) - x_hat mean(da x_hat))`.
+
+    Parameters
+    ----------
+    momentum : float
+        Weight of the new batch in the running values, as in PyTorch; Keras calls `1 - momentum` momentum.
+    eps : float
+    activation : str or Layer, optional
+        Name of an activation, fused into the kernel, or an activation layer.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> nn.Sequential([nn.BatchNorm(activation="relu")], input_shape=(32, 32, 64)).output_shape
+    (32, 32, 64)
+    """
+
+    kind = "batchnorm"
+
+    def __init__(self, momentum=0.1, eps=1e-5, activation=None, name=None):
+        super().__init__(name)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm: momentum: expected a number from 0 to 1. Received: {momentum!r}")
+        if not eps > 0:
+            raise ValueError(f"BatchNorm: eps: expected a positive number. Received: {eps!r}")
+        self.momentum = momentum
+        self.eps = eps
+        self.activation = activation
+        self.function, self.alpha = resolve_activation(activation)
+
+    @property
+    def running_mean(self):
+        """Mean of each channel, (C,), over the batches so far."""
+        return self.own_buffers["running_mean"]
+
+    @property
+    def running_var(self):
+        """Variance of each channel, (C,), over the batches so far."""
+        return self.own_buffers["running_var"]
+
+    def shape_rule(self, input_shape):
+        if len(input_shape) < 1:
+            raise ShapeError(
+                f"{self.label()}: expected samples with a last axis of channels or features. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        return input_shape
+
+    def create_parameters(self, input_shape):
+        shape = input_shape[-1:]
+        self.gamma = self.add_parameter("gamma", shape, initializers.get("ones"), decay=False)
+        self.beta = self.add_parameter("beta", shape, initializers.get("zeros"), decay=False)
+        self.add_buffer("running_mean", np.zeros(shape))
+        self.add_buffer("running_var", np.ones(shape))
+
+    def forward(self, x, training=False):
+        y = out = self.buffer(x.shape)
+        function, alpha, mean, inv_std = self.function, self.alpha, None, None
+        if function in kernels.SAVES_INPUT and self.workspace.keep:
+            out, function = self.buffer(x.shape), "linear"  # the derivative needs the pre-activation
+        gamma, beta = self.gamma.data, self.beta.data
+        running = self.running_mean, self.running_var
+        if training:
+            mean, inv_std = self.buffer(gamma.shape), self.buffer(gamma.shape)
+            kernels.batchnorm_forward(
+                x, gamma, beta, out, mean, inv_std, *running, self.momentum, self.eps, function, alpha
+            )
+        else:
+            kernels.batchnorm_inference(x, gamma, beta, *running, out, self.eps, function, alpha)
+        if out is not y:
+            kernels.activation_forward(out, y, self.function, alpha)
+        self.saved = x, out, mean, inv_std
+        return y
+
+    def backward(self, dy, input_gradient=True):
+        x, h, mean, inv_std = self.last_pass()
+        function, by_batch = self.function, mean is not None
+        if function not in FUSED:
+            da = self.buffer(dy.shape)
+            kernels.activation_backward(dy, h, da, function, self.alpha)
+            dy, function = da, "linear"
+        if not by_batch:
+            mean, inv_std = self.running_mean, 1 / np.sqrt(self.running_var + self.eps)
+        dx = self.buffer(x.shape) if input_gradient else None
+        accumulate = self.gamma.accumulate()
+        self.beta.accumulate()
+        kernels.batchnorm_backward(
+            dy, x, h, self.gamma.data, mean, inv_std, dx if by_batch else None, self.gamma.grad,
+            self.beta.grad, function, self.alpha, accumulate,
+        )  # fmt: skip
+        if input_gradient and not by_batch:
+            self.scale_by_running(dy, h, dx, function)
+        return dx
+
+    def scale_by_running(self, dy, h, dx, function):
+        """`dx = da gamma / sqrt(running_var + eps)`: outside training the layer is a scale and a shift."""
+        if function != "linear":
+            kernels.activation_backward(dy, h, dx, function, self.alpha)
+            dy = dx
+        zero = np.zeros_like(self.running_mean)
+        kernels.batchnorm_inference(dy, self.gamma.data, zero, zero, self.running_var, dx, self.eps)
