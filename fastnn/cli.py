@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from .optimizers import Adam
 from .schedules import cosine
 from .training import Checkpoint, CSVLogger, EarlyStopping, Trainer
 
-MODELS = {"lenet5": models.lenet5, "mlp": models.mlp}
+MODELS: dict[str, Callable] = {"lenet5": models.lenet5, "mlp": models.mlp}
 DATA = ("fashion-mnist-sample", "fashion-mnist", "mnist", "cifar10", "shapes")
 #: The recipe: rate, batch, dropout before the last layers, and epochs on the sample and on a full set.
 RECIPE = {"lr": 2e-3, "batch_size": 64, "dropout": 0.25, "epochs_sample": 12, "epochs": 15}

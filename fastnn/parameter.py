@@ -1,5 +1,7 @@
 """A parameter: values and gradient of one shape, both views into the model's vectors."""
 
+from typing import Any
+
 
 class Parameter:
     """One array that training changes.
@@ -20,7 +22,7 @@ class Parameter:
         self.shape = tuple(int(n) for n in shape)
         self.initializer = initializer
         self.decay = decay
-        self.owner = None  # the outermost model, which allocates theta and grad
+        self.owner: Any = None  # the outermost model, which allocates theta and grad
         self._data = None
         self._grad = None
         self.fresh = False  # the gradient has been written since zero_grad()

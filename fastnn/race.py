@@ -90,14 +90,14 @@ def _measure(row, model, x, dy, operations, seconds):
         model.backward(dy)
 
     for name, pass_, factor in (("forward", forward, 1), ("backward", backward, 2)):
-        spent = _median(pass_, seconds)
+        spent = median_seconds(pass_, seconds)
         row[f"{name}_ms"] = spent * 1e3
         row[f"{name}_gflops"] = factor * operations / spent / 1e9 if spent else 0.0
     model.workspace.step = step
     return result
 
 
-def _median(call, seconds):
+def median_seconds(call, seconds):
     """Median time of a call, of at least three or one long one."""
     times: list[float] = []
     end = time.perf_counter() + seconds

@@ -4,7 +4,7 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx for one channel and few filters), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline.
+group, conv_planar.pyx for few output channels), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline.
 "auto" is "direct".
 """
 
@@ -20,7 +20,7 @@ from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
 )
 from fastnn._ext.conv_plan cimport Geometry
-from fastnn._ext.conv_planar cimport is_planar, planar_forward
+from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward
 from fastnn._ext.conv_weight cimport direct_backward_weight
 
 cnp.import_array()
@@ -113,9 +113,8 @@ cdef int forward(
         return im2col_forward(g, x, weight, bias, y, activation, alpha)
     if algorithm == DEPTHWISE:
         return depthwise_forward(g, x, weight, bias, y, activation, alpha)
-    if is_planar(g):
-        return planar_forward(g, x, weight, bias, y, activation, alpha)
-    return direct_forward(g, x, weight, bias, y, activation, alpha)
+    cdef int status = planar_forward(g, x, weight, bias, y, activation, alpha)
+    return direct_forward(g, x, weight, bias, y, activation, alpha) if status > 0 else status
 
 
 cdef int backward_input(int algorithm, const Geometry* g, const real* da, const real* weight, real* dx) noexcept nogil:
@@ -123,7 +122,8 @@ cdef int backward_input(int algorithm, const Geometry* g, const real* da, const 
         return im2col_backward_input(g, da, weight, dx)
     if algorithm == DEPTHWISE:
         return depthwise_backward_input(g, da, weight, dx)
-    return direct_backward_input(g, da, weight, dx)
+    cdef int status = planar_backward_input(g, da, weight, dx)
+    return direct_backward_input(g, da, weight, dx) if status > 0 else status
 
 
 cdef int backward_weight(

@@ -180,7 +180,7 @@ cdef int plan(Plan* p, const Geometry* g, int64_t NR, bint backward) noexcept no
     p.columns = (g.c if backward else g.f) // g.groups
     p.K, p.n_panels = g.kh * g.kw * p.inner, ceil_div(p.columns, NR)
     p.group_size = max(<int64_t>1, min(g.n, ceil_div(PIXELS, h_size * w_size)))
-    if h_size * w_size <= 64:  # full tiles even for the corners of small images
+    if h_size * w_size <= PIXELS:  # full tiles even for the corners of small images
         p.group_size = min(g.n, ceil_div(p.group_size, MR) * MR)
     p.n_image_groups = ceil_div(g.n, p.group_size)
 

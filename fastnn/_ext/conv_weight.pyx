@@ -52,6 +52,22 @@ cdef void pad_row(const Geometry* g, const real* x, real* padded, int64_t r) noe
     memset(out + g.left * g.c + row, 0, g.right * g.c * sizeof(real))
 
 
+cdef void add_columns(const real* packed, int64_t pixels, real* sums, int64_t n) noexcept nogil:
+    """sums[i] += sum of packed[p, i] over the pixels: four pixels at a time, the rest one by one."""
+    cdef real total[4 * MR]
+    cdef int64_t k, i
+    for i in range(4 * MR):
+        total[i] = 0
+    for k in range(pixels // 4):
+        for i in range(4 * MR):
+            total[i] += packed[k * 4 * MR + i]
+    for k in range(pixels // 4 * 4, pixels):
+        for i in range(MR):
+            total[i] += packed[k * MR + i]
+    for i in range(n):
+        sums[i] += (total[i] + total[i + MR]) + (total[i + 2 * MR] + total[i + 3 * MR])
+
+
 cdef void pack_da(
     const Weights* p, int64_t group, int64_t first, int64_t last, const real* da, real* packed, real* sums
 ) noexcept nogil:
@@ -70,9 +86,10 @@ cdef void pack_da(
                 memset(out, 0, MR * sizeof(real))
                 memcpy(out, row + f, (p.fg - f) * sizeof(real))
             out += TILE
-        if sums != NULL:
-            for f in range(p.fg):
-                sums[group * p.fg + f] += row[f]
+    if sums == NULL:
+        return
+    for tile in range(p.n_tiles):
+        add_columns(packed + tile * TILE, last - first, sums + group * p.fg + tile * MR, min(<int64_t>MR, p.fg - tile * MR))
 
 
 cdef int64_t list_copies(const Weights* p, int64_t column, int64_t end, Copy* copies, real* unused) noexcept nogil:
@@ -131,10 +148,10 @@ cdef void pack_x(
             panel += count * NR
         else:
             for i in range(count):
-                for q in range(n_copies):
+                if copies[0].double:
+                    memcpy(panel, source + copies[0].offset, 2 * n_bytes)
+                for q in range(1 if copies[0].double else 0, n_copies):
                     memcpy(panel + copies[q].column, source + copies[q].offset, n_bytes)
-                    if copies[q].double:
-                        memcpy(panel + NR // 2, source + copies[q].offset + NR // 2, n_bytes)
                 source += step
                 panel += NR
         k += count

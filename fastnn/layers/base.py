@@ -1,6 +1,7 @@
 """What every layer is: a shape rule, parameters, forward and backward."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +36,11 @@ class Layer:
 
     def __init__(self, name=None):
         self.name = name
-        self.input_shape = self.output_shape = None
-        self.saved = None
-        self.workspace = None  # of the outermost model, like dtype
-        self.dtype = None
+        self.input_shape: Any = None
+        self.output_shape: Any = None
+        self.saved: Any = None
+        self.workspace: Any = None  # of the outermost model, like dtype
+        self.dtype: Any = None
         self.index = 0  # position in the model; random layers draw from it
         self.own_parameters = {}
         self.own_buffers = {}  # name -> array that is saved but not trained
@@ -76,7 +78,10 @@ class Layer:
         return parameter
 
     def add_buffer(self, name, array):
-        """Declare an array that belongs to the state dict but is not trained."""
+        """Declare an array that belongs to the state dict but is not trained.
+
+        Read it from `own_buffers`: the model replaces it by one of its own dtype.
+        """
         self.own_buffers[name] = array
         return array
 

@@ -1,5 +1,7 @@
 """A model: a layer made of layers that owns all their parameters as one vector."""
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import NotBuiltError, ShapeError
@@ -53,7 +55,8 @@ class Model(Layer):
         return self.layers
 
     def _name_children(self):
-        counts, taken = {}, {layer.name for layer in self.children() if layer.name}
+        counts: dict[str, int] = {}
+        taken = {layer.name for layer in self.children() if layer.name}
         for layer in self.children():
             if layer.name is None:
                 while True:
@@ -265,7 +268,7 @@ class Model(Layer):
         if self.workspace is None:
             return from_config, (config,)
         config["config"] |= {"input_shape": self.input_shape, "dtype": str(self.dtype)}
-        state = {}
+        state: dict[str, Any] = {}
         for path, layer in self.walk():
             state |= {f"{path}.{name}": parameter.data for name, parameter in layer.own_parameters.items()}
             state |= {f"{path}.{name}": array for name, array in layer.own_buffers.items()}

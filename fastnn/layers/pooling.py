@@ -26,7 +26,7 @@ class Pool2D(Layer):
             )
         return (*size, input_shape[2])
 
-    def geometry(self):
+    def geometry(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int]]:
         """What the kernels ask for."""
         return self.pool_size, self.stride, self.sides
 

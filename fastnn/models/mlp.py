@@ -1,6 +1,6 @@
 """The multi-layer perceptron (the notes, S2; Rumelhart, Hinton & Williams 1986)."""
 
-from ..layers import Dense, Dropout, Flatten, Sequential
+from ..layers import Dense, Dropout, Flatten, Layer, Sequential
 
 
 def mlp(input_shape=(28, 28, 1), units=(512, 256), num_classes=10, activation="relu", dropout=0.0, seed=None,
@@ -22,7 +22,7 @@ def mlp(input_shape=(28, 28, 1), units=(512, 256), num_classes=10, activation="r
     >>> nn.models.mlp(units=(512, 256)).n_parameters
     535818
     """
-    layers = [Flatten()] if len(input_shape) > 1 else []
+    layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
     for n in units:
         layers.append(Dense(n, activation=activation))
         if dropout:

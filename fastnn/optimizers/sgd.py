@@ -5,13 +5,13 @@ from .base import Optimizer
 
 
 class SGD(Optimizer):
-    r"""Gradient descent on mini-batches, optionally with momentum.
+    """Gradient descent on mini-batches, optionally with momentum.
 
     Formula, with the gradient `g`, the velocity `u` and `beta = momentum`::
 
         plain     w <- w - lr g
-        grad_sum  u <- g + beta u               w <- w - lr u      [2], PyTorch
-        velocity  u <- beta u + lr g            w <- w - u         [3]
+        grad_sum  u <- g + beta u               w <- w - lr u      the notes, PyTorch
+        velocity  u <- beta u + lr g            w <- w - u         [2], [3]
         ema       u <- beta u + (1 - beta) g    w <- w - lr u      the moving average of Adam
 
     For a constant `lr` the first two are the same, and the third with `lr / (1 - beta)` too. They differ

@@ -1,0 +1,207 @@
+"""Types of the kernels; `fastnn/reference/` shows what each computes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Array = NDArray[np.floating]
+
+SAVES_INPUT: frozenset[str]
+FAMILIES: dict[str, list[str]]
+
+def use_kernels(which: str) -> str: ...
+def kernels_in_use() -> str: ...
+def gemm(
+    a: _Array,
+    b: _Array,
+    out: _Array,
+    bias: _Array | None = None,
+    trans_a: bool = False,
+    trans_b: bool = False,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    accumulate: bool = False,
+    algorithm: str = "tile",
+) -> None: ...
+def dense_forward(
+    x: _Array, weight: _Array, bias: _Array | None, y: _Array, activation: str = "linear", alpha: float = 0.0
+) -> None: ...
+def dense_backward(
+    x: _Array,
+    weight: _Array,
+    da: _Array,
+    dx: _Array | None,
+    dw: _Array,
+    db: _Array | None,
+    accumulate: bool = False,
+) -> None: ...
+def conv2d_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    y: _Array,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int = 1,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    algorithm: str = "auto",
+) -> None: ...
+def conv2d_backward_input(
+    da: _Array,
+    weight: _Array,
+    dx: _Array,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> None: ...
+def conv2d_backward_weight(
+    x: _Array,
+    da: _Array,
+    dw: _Array,
+    db: _Array | None,
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int = 1,
+    accumulate: bool = False,
+    algorithm: str = "auto",
+) -> None: ...
+def im2col(
+    x: _Array,
+    cols: _Array,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> None: ...
+def col2im(
+    cols: _Array,
+    x: _Array,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+) -> None: ...
+def max_pool2d_forward(
+    x: _Array,
+    y: _Array,
+    index: NDArray[np.uint8] | None,
+    pool_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+) -> None: ...
+def max_pool2d_backward(
+    dy: _Array,
+    index: NDArray[np.uint8],
+    dx: _Array,
+    pool_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+) -> None: ...
+def avg_pool2d_forward(
+    x: _Array,
+    y: _Array,
+    pool_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    count_include_pad: bool = True,
+) -> None: ...
+def avg_pool2d_backward(
+    dy: _Array,
+    dx: _Array,
+    pool_size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    count_include_pad: bool = True,
+) -> None: ...
+def global_avg_pool2d_forward(x: _Array, y: _Array) -> None: ...
+def global_avg_pool2d_backward(dy: _Array, dx: _Array) -> None: ...
+def batchnorm_forward(
+    x: _Array,
+    gamma: _Array,
+    beta: _Array,
+    y: _Array,
+    mean: _Array,
+    inv_std: _Array,
+    running_mean: _Array | None,
+    running_var: _Array | None,
+    momentum: float,
+    eps: float,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> None: ...
+def batchnorm_inference(
+    x: _Array,
+    gamma: _Array,
+    beta: _Array,
+    running_mean: _Array,
+    running_var: _Array,
+    y: _Array,
+    eps: float,
+    activation: str = "linear",
+    alpha: float = 0.0,
+) -> None: ...
+def batchnorm_backward(
+    dy: _Array,
+    x: _Array,
+    y: _Array | None,
+    gamma: _Array,
+    mean: _Array,
+    inv_std: _Array,
+    dx: _Array | None,
+    dgamma: _Array | None,
+    dbeta: _Array | None,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    accumulate: bool = False,
+) -> None: ...
+def activation_forward(x: _Array, y: _Array, activation: str, alpha: float = 0.0) -> None: ...
+def activation_backward(
+    dy: _Array, saved: _Array, da: _Array, activation: str, alpha: float = 0.0
+) -> None: ...
+def add_forward(a: _Array, b: _Array, y: _Array, activation: str = "linear", alpha: float = 0.0) -> None: ...
+def softmax_forward(x: _Array, y: _Array) -> None: ...
+def softmax_backward(dy: _Array, y: _Array, dx: _Array) -> None: ...
+def softmax_cross_entropy(
+    logits: _Array, target: NDArray, sample_weight: _Array | None, dlogits: _Array | None, losses: _Array
+) -> float: ...
+def squared_error(
+    prediction: _Array,
+    target: NDArray,
+    sample_weight: _Array | None,
+    dprediction: _Array | None,
+    losses: _Array,
+    reduction: str = "mean_samples",
+    half: bool = False,
+) -> float: ...
+def dropout_forward(x: _Array, y: _Array, rate: float, key: int) -> None: ...
+def dropout_backward(dy: _Array, dx: _Array, rate: float, key: int) -> None: ...
+def sgd_step(theta: _Array, grad: _Array, lr: float, weight_decay: float = 0.0) -> None: ...
+def momentum_step(
+    theta: _Array,
+    grad: _Array,
+    velocity: _Array,
+    lr: float,
+    momentum: float,
+    weight_decay: float = 0.0,
+    form: str = "grad_sum",
+    nesterov: bool = False,
+) -> None: ...
+def adam_step(
+    theta: _Array,
+    grad: _Array,
+    m: _Array,
+    v: _Array,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    eps_mode: str = "outside",
+    bias_correction: bool = True,
+) -> None: ...

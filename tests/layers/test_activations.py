@@ -1,0 +1,186 @@
+"""Activations: values against formulas, PyTorch and limits; gradients; the layer and the fused form agree."""
+
+import math
+
+import fastnn as nn
+import numpy as np
+import pytest
+from fastnn.layers.activations import DEFAULT_ALPHA
+from fastnn.testing import check_layer
+
+LAYERS = {
+    "linear": nn.Linear(),
+    "relu": nn.ReLU(),
+    "leaky_relu": nn.LeakyReLU(0.05),
+    "elu": nn.ELU(0.7),
+    "selu": nn.SELU(),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "softplus": nn.Softplus(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU("tanh"),
+    "gelu_sigmoid": nn.GELU("sigmoid"),
+    "silu": nn.SiLU(),
+}
+
+
+def normal_distribution(x):
+    return 0.5 * (1 + math.erf(x / math.sqrt(2)))
+
+
+FORMULAS = {  # of one number, as the notes and papers write them
+    "linear": lambda x: x,
+    "relu": lambda x: max(0.0, x),
+    "leaky_relu": lambda x: x if x > 0 else 0.05 * x,
+    "elu": lambda x: x if x > 0 else 0.7 * (math.exp(x) - 1),
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (math.exp(x) - 1)),
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "softplus": lambda x: math.log(1 + math.exp(x)),
+    "gelu": lambda x: x * normal_distribution(x),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu_sigmoid": lambda x: x / (1 + math.exp(-1.702 * x)),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+}
+
+
+def as_model(layer, shape, dtype="float32"):
+    fresh = nn.layers.from_config(nn.layers.to_config(layer))
+    return nn.Sequential([fresh], input_shape=shape, seed=0, dtype=dtype)
+
+
+def test_every_name_is_tested():
+    assert set(LAYERS) == set(FORMULAS) == set(DEFAULT_ALPHA)
+    for name, layer in LAYERS.items():
+        assert layer.function == name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_values(name, dtype):
+    x = np.concatenate([np.linspace(-6, 6, 97), [0.0, -0.0]]).astype(dtype)[:, None]
+    expected = np.array([FORMULAS[name](float(number)) for number in x[:, 0]])
+    y = as_model(LAYERS[name], (1,), dtype).forward(x)[:, 0]
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_as_in_pytorch(name):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    functions = {
+        "linear": lambda x: x,
+        "relu": f.relu,
+        "leaky_relu": lambda x: f.leaky_relu(x, 0.05),
+        "elu": lambda x: f.elu(x, 0.7),
+        "selu": f.selu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "softplus": f.softplus,
+        "gelu": f.gelu,
+        "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
+        "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
+        "silu": f.silu,
+    }
+    rng = np.random.default_rng(0)
+    x, dy = (3 * rng.normal(size=(50, 7)).astype(np.float32) for _ in range(2))
+    tx = torch.tensor(x, requires_grad=True)
+    ty = functions[name](tx)
+    ty.backward(torch.tensor(dy))
+    model = as_model(LAYERS[name], (7,))
+    for received, expected in ((model.forward(x), ty.detach()), (model.backward(dy), tx.grad)):
+        assert np.abs(received - expected.numpy()).max() <= 1e-5 * float(expected.abs().max())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(name):
+    check_layer(LAYERS[name], (3, 2), verbose=False)
+    check_layer(nn.Activation(name), (5,), dtype="float64", verbose=False)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_fused_and_alone_are_the_same(name):
+    """`Dense(activation=...)` is `Dense` and then the layer, in values and gradients."""
+    x = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
+    dy = np.random.default_rng(1).normal(size=(9, 5)).astype(np.float32)
+    fused = nn.Sequential([nn.Dense(5, activation=LAYERS[name])], input_shape=(6,), seed=0)
+    alone = nn.Sequential([nn.Dense(5), nn.Activation(name, LAYERS[name].alpha)], input_shape=(6,), seed=0)
+    alone.theta[:] = fused.theta
+    for training in (False, True):
+        np.testing.assert_allclose(fused.forward(x, training), alone.forward(x, training), rtol=1e-6, atol=1e-6)
+        for model in (fused, alone):
+            model.zero_grad()
+        np.testing.assert_allclose(fused.backward(dy), alone.backward(dy), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(fused.grad, alone.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_extremes_and_nan(name, dtype):
+    """No overflow, and what is not a number stays visible."""
+    x = np.array([[-1e4], [1e4], [np.nan], [0]], dtype)
+    model = as_model(LAYERS[name], (1,), dtype)
+    y = model.forward(x)
+    dx = model.backward(np.ones_like(x))
+    assert np.isfinite(y[[0, 1, 3]]).all()
+    assert np.isfinite(dx[[0, 1, 3]]).all()
+    assert np.isnan(y[2]).all()
+    if name in ("sigmoid", "tanh"):
+        assert y[1, 0] == 1
+        assert dx[1, 0] == 0
+
+
+@pytest.mark.parametrize(("name", "slope"), [("relu", 0.0), ("leaky_relu", 0.05)])
+def test_derivative_at_zero(name, slope):
+    """The slope of the left side."""
+    model = as_model(LAYERS[name], (2,))
+    model.forward(np.array([[0.0, -0.0]], np.float32))
+    assert (model.backward(np.ones((1, 2), np.float32)) == np.float32(slope)).all()
+
+
+def test_selu_keeps_mean_and_variance():
+    x = np.random.default_rng(0).normal(size=(200_000, 1))
+    y = as_model(nn.SELU(), (1,), "float64").forward(x)
+    assert abs(y.mean()) < 0.01
+    assert abs(y.std() - 1) < 0.01
+
+
+def test_softmax():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 5)).astype(np.float32)
+    y = as_model(nn.Softmax(), (3, 5)).forward(x)
+    e = np.exp(x.astype(np.float64))
+    np.testing.assert_allclose(y, e / e.sum(axis=-1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-6)
+    shifted = as_model(nn.Softmax(), (3, 5)).forward(x + np.float32(1000))
+    np.testing.assert_allclose(shifted, y, rtol=2e-4)
+    for shape in ((6,), (2, 3), (2, 2, 4), (1,)):
+        check_layer(nn.Softmax(), shape, verbose=False)
+
+
+def test_softmax_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, dy = (rng.normal(size=(8, 10)).astype(np.float32) for _ in range(2))
+    tx = torch.tensor(x, requires_grad=True)
+    ty = torch.softmax(tx, dim=1)
+    ty.backward(torch.tensor(dy))
+    model = as_model(nn.Softmax(), (10,))
+    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: nn.Activation("nope"), r"function: expected one of linear, relu.*Received: 'nope'"),
+        (lambda: nn.LeakyReLU(0), r"LeakyReLU: alpha: expected a positive number.*Received: 0"),
+        (lambda: nn.LeakyReLU(float("nan")), "LeakyReLU: alpha: expected a positive number"),
+        (lambda: nn.ELU(-1.0), r"ELU: alpha: expected a positive number\. Received: -1\.0"),
+        (lambda: nn.GELU("erf"), r"GELU: approximate: expected one of none, tanh, sigmoid\. Received: 'erf'"),
+    ],
+)
+def test_errors(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
