@@ -31,7 +31,11 @@ def load_data(name, path=None):
         x, y = datasets.shapes(n + SHAPES["n_test"], size=SHAPES["size"], seed=0)
         sets = (x[:n], y[:n]), (x[n:], y[n:])
     else:
-        sets = {"fashion-mnist": datasets.fashion_mnist, "mnist": datasets.mnist, "cifar10": datasets.cifar10}[name](path)
+        sets = {
+            "fashion-mnist": datasets.fashion_mnist,
+            "mnist": datasets.mnist,
+            "cifar10": datasets.cifar10,
+        }[name](path)
     return *sets, class_names(name)
 
 
@@ -99,8 +103,8 @@ def check_classes(model, names, data):
     """Raise unless the model has an output for each class of the data set."""
     if model.output_shape != (len(names),):
         raise ValueError(
-            f"--data: expected the data set that the model was trained on. Received: {data}, {len(names)} classes; "
-            f"the model's output has shape {model.output_shape}"
+            f"--data: expected the data set that the model was trained on. Received: {data}, {len(names)} "
+            f"classes; the model's output has shape {model.output_shape}"
         )
 
 
@@ -197,15 +201,25 @@ def parser():
         if options.get("path"):
             sub.add_argument("--path", help="folder of the data set's files, if not in a usual place")
         if options.get("saved"):
-            sub.add_argument("--model", default=f"runs/lenet5-{DATA[0]}/model.safetensors", help="file of a trained model")
+            sub.add_argument(
+                "--model", default=f"runs/lenet5-{DATA[0]}/model.safetensors", help="file of a trained model"
+            )
         return sub
 
     sub = command(train, data=True, path=True)
     sub.add_argument("--model", choices=list(MODELS), default="lenet5", help="network")
-    sub.add_argument("--epochs", type=positive(int), help=f"passes over the data (default: {RECIPE['epochs_sample']} "
-                     f"on the sample and on shapes, {RECIPE['epochs']} on a full set)")  # fmt: skip
-    sub.add_argument("--batch-size", type=positive(int), default=RECIPE["batch_size"], help="images per update")
-    sub.add_argument("--lr", type=positive(float), default=RECIPE["lr"], help="highest learning rate of the cosine")
+    sub.add_argument(
+        "--epochs",
+        type=positive(int),
+        help=f"passes over the data (default: {RECIPE['epochs_sample']} on the sample and on shapes, "
+        f"{RECIPE['epochs']} on a full set)",
+    )
+    sub.add_argument(
+        "--batch-size", type=positive(int), default=RECIPE["batch_size"], help="images per update"
+    )
+    sub.add_argument(
+        "--lr", type=positive(float), default=RECIPE["lr"], help="highest learning rate of the cosine"
+    )
     sub.add_argument("--seed", type=int, default=0, help="of first weights, dropout and order")
     sub.add_argument("--out", help="folder for the results (default: runs/MODEL-DATA)")
     sub.add_argument("--resume", action="store_true", help="go on from the checkpoint in that folder")

@@ -78,14 +78,16 @@ def show_config():
         "NumPy": np.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "processor": f"{processor()}, {available_cores()} cores for this process",
-        "instruction set": f"{isa} (installed: {', '.join(built)}; this processor runs: {', '.join(runnable)}; "
-        "FASTNN_ISA chooses)",
+        "instruction set": f"{isa} (installed: {', '.join(built)}; this processor runs: "
+        f"{', '.join(runnable)}; FASTNN_ISA chooses)",
         "OpenMP": "yes" if threads.HAS_OPENMP else "no",
         "threads": f"{get_num_threads()} (FASTNN_NUM_THREADS, OMP_NUM_THREADS, fastnn.set_num_threads)",
         "kernels": kernels.kernels_in_use(),
     }
     width = max(len(name) for name in rows)
-    return "\n".join([f"{name:{width}s}  {value}" for name, value in rows.items()] + [f"note: {n}" for n in notes])
+    return "\n".join(
+        [f"{name:{width}s}  {value}" for name, value in rows.items()] + [f"note: {n}" for n in notes]
+    )
 
 
 set_num_threads(_initial_threads())

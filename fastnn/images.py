@@ -26,9 +26,13 @@ def read_image(path, shape, invert="auto"):
     """
     path = Path(path)
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise ShapeError(f"model: expected one that takes images (H, W, 1) or (H, W, 3). Received: input_shape={shape}")
+        raise ShapeError(
+            f"model: expected one that takes images (H, W, 1) or (H, W, 3). Received: input_shape={shape}"
+        )
     if not path.exists():
-        raise FileNotFoundError(f"image: expected a picture or a .npy file. Received: {path}, which does not exist")
+        raise FileNotFoundError(
+            f"image: expected a picture or a .npy file. Received: {path}, which does not exist"
+        )
     image = _from_array(path, shape) if path.suffix == ".npy" else _from_picture(path, shape)
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     if invert == "yes" or (invert == "auto" and shape[2] == 1 and border.mean() > 0.5):
@@ -62,4 +66,6 @@ def _from_picture(path, shape):
             picture = picture.convert("L" if shape[2] == 1 else "RGB").resize(shape[1::-1])
             return np.asarray(picture, dtype=np.float32).reshape(shape) / 255
     except (OSError, SyntaxError) as error:  # Pillow's answers to other formats and to broken files
-        raise FileFormatError(f"{path}: expected a picture. Received: a file that Pillow cannot read ({error})") from None
+        raise FileFormatError(
+            f"{path}: expected a picture. Received: a file that Pillow cannot read ({error})"
+        ) from None

@@ -58,4 +58,4 @@ def kernels_in_use():
 
 
 use_kernels("compiled")
-from .reference.activations import SAVES_INPUT  # noqa: E402
+from .reference.activations import SAVES_INPUT  # noqa: E402, F401

@@ -47,6 +47,9 @@ class Parameter:
         """Gradient: a view into `model.grad`, allocated by the first backward pass."""
         if self._grad is None:
             self.owner.allocate_gradients()
+        if not self.fresh:  # nothing has written it since zero_grad()
+            self._grad[...] = 0
+            self.fresh = True
         return self._grad
 
     def accumulate(self):

@@ -29,7 +29,9 @@ def cosine(lr_max, steps, lr_min=0.0, warmup=0):
     (0.1, 0.05, 0.0)
     """
     if not 0 <= lr_min <= lr_max:
-        raise ValueError(f"cosine: expected 0 <= lr_min <= lr_max. Received: lr_min={lr_min}, lr_max={lr_max}")
+        raise ValueError(
+            f"cosine: expected 0 <= lr_min <= lr_max. Received: lr_min={lr_min}, lr_max={lr_max}"
+        )
     if not 0 <= warmup < steps:
         raise ValueError(f"cosine: expected 0 <= warmup < steps. Received: warmup={warmup}, steps={steps}")
 

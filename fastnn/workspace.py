@@ -70,7 +70,7 @@ class Workspace:
                 if array.shape[0] > n:
                     return array[:n]
                 smaller = i
-            i += 1
+            i += 1  # noqa: SIM113
         if smaller >= 0:  # a larger one replaces it
             del pool[smaller]
         array = aligned_empty(shape, dtype)

@@ -4,8 +4,8 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx for few output channels), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline.
-"auto" is "direct".
+group, conv_planar.pyx for few output channels), "im2col" writes the windows out as a matrix and multiplies
+(conv_im2col.pyx), the readable baseline. "auto" is "direct".
 """
 
 cimport numpy as cnp

@@ -67,7 +67,9 @@ cdef void target_row(
             if c + BLOCK > C >= BLOCK:
                 c = C - BLOCK  # the last block overlaps the one before
             s, taps = source + w.source[x] * C + c, weight + (h.begin[p] * w.n_taps + w.begin[x]) * C + c
-            b = NULL if bias == NULL else bias + c
+            b = bias
+            if bias != NULL:
+                b = bias + c
             if C >= BLOCK:
                 window(s, taps, b, target + x * C + c, n_h, n_w, h.step * w.source_size * C, w.step * C,
                        w.n_taps * C, C, BLOCK)

@@ -67,7 +67,9 @@ cdef void run_item(
                     tile_taps_f64(<int>tile.n, n, &t)
 
 
-cdef void pack_forward(const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels) noexcept nogil:
+cdef void pack_forward(
+    const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels
+) noexcept nogil:
     """panels[panel, (kh, kw, c), f] = weight[f, kh, kw, c], one kernel row of a panel."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t panel = item // g.kh, length = g.kw * p.inner, k = item % g.kh * length
@@ -76,7 +78,9 @@ cdef void pack_forward(const Plan* p, const Geometry* g, int64_t item, const rea
                  panels + (panel * p.K + k) * NR)
 
 
-cdef void pack_backward(const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels) noexcept nogil:
+cdef void pack_backward(
+    const Plan* p, const Geometry* g, int64_t item, const real* weight, real* panels
+) noexcept nogil:
     """panels[panel, (th, tw, f), c] = weight[f, kh, kw, c] for the kernel position (kh, kw) of a tap."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t panel = item // g.kh, th = item % g.kh, tw, at

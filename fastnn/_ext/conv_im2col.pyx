@@ -15,7 +15,7 @@ from libc.string cimport memcpy, memset
 from fastnn._ext.common cimport real
 from fastnn._ext.conv_plan cimport Axis, Geometry, axis_numbers, fill_axis
 from fastnn._ext.gemm cimport gemm_core
-from fastnn._ext.threads cimport SLOT_CONV_IMAGE, SLOT_CONV_ROWS, scratch, threads_for
+from fastnn._ext.threads cimport SLOT_CONV_IMAGE, SLOT_CONV_PARTIAL, SLOT_CONV_ROWS, scratch, threads_for
 
 cdef enum:
     CHUNK = 4 * 1024 * 1024   # bytes of the matrix that are made at a time: they stay in the caches
@@ -100,6 +100,7 @@ cdef int im2col_forward(
     cdef int64_t K = g.kh * g.kw * (g.c // g.groups), F = g.f // g.groups, pixels = g.oh * g.ow
     cdef int64_t chunk = images_per_chunk(g, sizeof(real)), first, last, group
     cdef real* cols = <real*>scratch(SLOT_CONV_IMAGE, chunk * pixels * K * sizeof(real))
+    cdef const real* group_bias
     if cols == NULL:
         return -1
     first = 0
@@ -107,10 +108,13 @@ cdef int im2col_forward(
         last = min(first + chunk, g.n)
         for group in range(g.groups):
             image_to_columns(g, group, first, last, x, cols)
+            group_bias = bias
+            if bias != NULL:
+                group_bias = bias + group * F
             if gemm_core(
                 (last - first) * pixels, F, K, cols, K, 1, weight + group * F * K, 1, K,
-                y + first * pixels * g.f + group * F, g.f, NULL if bias == NULL else bias + group * F,
-                activation, alpha, False, threads_for(<double>((last - first) * pixels * F) * <double>K),
+                y + first * pixels * g.f + group * F, g.f, group_bias, activation, alpha, False,
+                threads_for(<double>((last - first) * pixels * F) * <double>K),
             ):
                 return -1
         first = last
@@ -145,7 +149,8 @@ cdef int im2col_backward_weight(
     cdef int64_t K = g.kh * g.kw * (g.c // g.groups), F = g.f // g.groups, pixels = g.oh * g.ow
     cdef int64_t chunk = images_per_chunk(g, sizeof(real)), first, last, group, i, f
     cdef real* cols = <real*>scratch(SLOT_CONV_IMAGE, chunk * pixels * K * sizeof(real))
-    if cols == NULL:
+    cdef real* image_sum = <real*>scratch(SLOT_CONV_PARTIAL, g.f * sizeof(real))
+    if cols == NULL or image_sum == NULL:
         return -1
     if not accumulate:
         memset(dw, 0, g.f * K * sizeof(real))
@@ -164,7 +169,11 @@ cdef int im2col_backward_weight(
                 return -1
         first = last
     if db != NULL:
-        for i in range(g.n * pixels):
+        for first in range(g.n):
+            memset(image_sum, 0, g.f * sizeof(real))
+            for i in range(first * pixels, (first + 1) * pixels):
+                for f in range(g.f):
+                    image_sum[f] += da[i * g.f + f]
             for f in range(g.f):
-                db[f] += da[i * g.f + f]
+                db[f] += image_sum[f]
     return 0

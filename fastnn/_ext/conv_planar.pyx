@@ -61,7 +61,9 @@ cdef int band(
     f = 0
     while f < g.f:
         mr = <int>min(<int64_t>MR, g.f - f)
-        t.bias = NULL if bias == NULL else bias + f
+        t.bias = NULL
+        if bias != NULL:
+            t.bias = bias + f
         for r in range(first, last):
             ih = r * g.sh - g.top  # kernel rows low .. high see the image
             low = min(g.kh, (g.dh - 1 - ih) // g.dh if ih < 0 else 0)

@@ -24,7 +24,7 @@ cdef enum:
     PART = 512              # pixels of a part, at least
     PARTIAL = 2 * 1024 * 1024   # bytes of partial sums, about
     MAX_COPIES = 64
-    TILE = PIXELS * MR + 16     # numbers from tile to tile: not a power of two, or all would fall into one cache set
+    TILE = PIXELS * MR + 16     # numbers from tile to tile: a power of two would be one cache set for all tiles
 
 cdef struct Weights:
     Geometry g               # of the padded image if `clip` is False
@@ -36,7 +36,7 @@ cdef struct Weights:
 
 cdef struct Copy:
     int64_t column, offset, kh, kw   # where in the panel, where in the window
-    bint double                      # two vectors instead of one
+    bint wide                        # two vectors instead of one
 
 
 cdef void pad_row(const Geometry* g, const real* x, real* padded, int64_t r) noexcept nogil:
@@ -89,7 +89,8 @@ cdef void pack_da(
     if sums == NULL:
         return
     for tile in range(p.n_tiles):
-        add_columns(packed + tile * TILE, last - first, sums + group * p.fg + tile * MR, min(<int64_t>MR, p.fg - tile * MR))
+        f = tile * MR
+        add_columns(packed + tile * TILE, last - first, sums + group * p.fg + f, min(<int64_t>MR, p.fg - f))
 
 
 cdef int64_t list_copies(const Weights* p, int64_t column, int64_t end, Copy* copies, real* unused) noexcept nogil:
@@ -104,8 +105,8 @@ cdef int64_t list_copies(const Weights* p, int64_t column, int64_t end, Copy* co
         left = p.g.kw * p.cg
         left = left - at % left if whole_row else p.cg - at % p.cg
         copies[n].column, copies[n].offset = at - column, offset
-        copies[n].double = at == column and left >= 2 * VL
-        at += min(left, 2 * VL if copies[n].double else VL)
+        copies[n].wide = at == column and left >= 2 * VL
+        at += min(left, 2 * VL if copies[n].wide else VL)
         n += 1
     return n
 
@@ -133,7 +134,7 @@ cdef void pack_x(
                 if ih + copies[q].kh * p.g.dh < 0 or ih + copies[q].kh * p.g.dh >= p.g.h:
                     high = 0
                 low = min(low, high)
-                if copies[q].double:
+                if copies[q].wide:
                     memset(out, 0, low * 2 * n_bytes)
                     for i in range(low, high):
                         memcpy(out + i * NR, source + copies[q].offset + i * step, 2 * n_bytes)
@@ -148,9 +149,9 @@ cdef void pack_x(
             panel += count * NR
         else:
             for i in range(count):
-                if copies[0].double:
+                if copies[0].wide:
                     memcpy(panel, source + copies[0].offset, 2 * n_bytes)
-                for q in range(1 if copies[0].double else 0, n_copies):
+                for q in range(1 if copies[0].wide else 0, n_copies):
                     memcpy(panel + copies[q].column, source + copies[q].offset, n_bytes)
                 source += step
                 panel += NR

@@ -27,7 +27,7 @@ cnp.import_array()
 
 cdef enum:
     SHARED_FILTERS = 4 << 20  # bytes of transformed filters up to which they are transformed once
-    BLOCK = 640 << 10         # bytes of a block of tiles with one owner: most of a level 2 cache
+    BLOCK = 448 << 10         # bytes of a block of tiles with one owner: within a level 2 cache
     MIN_BLOCKS = 8            # of them, so that there is work for some threads
     LARGE_BLOCK = 10 << 20    # bytes of a block of tiles that threads share: a part of the level 3 cache
     LARGE_TILES = 128         # tiles in it: their products with one panel fit the level 2 cache
@@ -64,8 +64,7 @@ cdef Plan make_plan(
     p.nr = p.k.nr
     p.align = 64 // p.k.item
     p.row = ceil_div(C, p.nr) * p.nr
-    p.part = C
-    p.block = p.ld = p.u_ld = 0
+    p.part, p.block, p.ld, p.u_ld = C, 0, 0, 0
     p.threads = threads_for(<double>p.tiles * 36 * C * F)
     return p
 
@@ -120,8 +119,9 @@ cdef void output_tiles(
     for t in range(t0, t1):
         n, row, col = t // in_image, t % in_image // p.tile_cols * 4, t % p.tile_cols * 4
         p.k.output(m + (t - t0) * p.nr, p.block * p.nr + p.align, b,
-                   y + ((n * p.oh + row) * p.ow + col) * p.f + f, p.ow * p.f, p.f, <int>smaller(4, p.oh - row),
-                   <int>smaller(4, p.ow - col), <int>smaller(p.nr, p.f - f), activation, alpha)
+                   y + ((n * p.oh + row) * p.ow + col) * p.f + f, p.ow * p.f, p.f,
+                   <int>smaller(4, p.oh - row), <int>smaller(4, p.ow - col), <int>smaller(p.nr, p.f - f),
+                   activation, alpha)
 
 
 cdef void block_item(
@@ -171,7 +171,8 @@ cdef void* with_zeros(int64_t zeros, int64_t numbers, int64_t item) noexcept nog
 
 
 cdef int run_forward(
-    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, int activation, double alpha
+    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, int activation,
+    double alpha,
 ) noexcept nogil:
     cdef int64_t panels = ceil_div(p.f, p.nr), block, panel, t, t0, t1
     cdef int threads = p.threads, failed = 0
@@ -226,7 +227,9 @@ cdef void gradient_item(
         p.k.filter_gradient(s + f * p.nr, s_ld, dw + (f0 + f) * 9 * p.c + c0, p.c, <int>channels, accumulate)
 
 
-cdef int run_backward_weight(const real* x, const real* da, real* dw, Plan* p, bint accumulate) noexcept nogil:
+cdef int run_backward_weight(
+    const real* x, const real* da, real* dw, Plan* p, bint accumulate
+) noexcept nogil:
     cdef int64_t f_row = ceil_div(p.f, p.nr) * p.nr, items = ceil_div(p.c, p.nr) * ceil_div(p.f, FILTERS)
     cdef int64_t e_ld, panel, block, t0, tiles, t, item
     cdef int threads = p.threads, failed = 0
@@ -284,19 +287,18 @@ cdef int backward_weight(
 cdef bint winograd_pays(int64_t N, int64_t OH, int64_t OW, int64_t C, int64_t F) noexcept nogil:
     # Time of "direct" / time of this, one thread, AVX-512, float32; in brackets with both gradients:
     #     C = F          16           32           64           128          512
-    #     1 x  8 x  8    0.61 (0.70)  0.88 (1.00)  1.02 (1.11)  1.12 (1.18)  0.90 (1.01)
-    #     2 x  8 x  8         -       1.15 (1.32)  1.44 (1.56)       -       1.21 (1.40)
-    #    32 x  6 x  6    0.62 (0.79)  0.99 (1.19)  1.17 (1.38)  1.13 (1.25)  0.84 (1.04)
-    #     4 x  7 x  7    0.73 (0.86)  1.11 (1.30)  1.34 (1.52)  1.46 (1.62)  1.26 (1.59)
-    #    16 x  4 x  4    0.85 (1.08)  1.20 (1.59)  1.39 (1.75)  1.63 (1.92)  1.41 (1.73)
-    #     8 x 16 x 16    1.20 (1.35)  1.83 (2.06)  2.35 (2.20)  2.21 (2.17)  1.84 (2.00)
+    #     1 x  8 x  8    0.68 (0.81)  0.94 (1.05)  1.00 (1.01)  1.15 (1.06)  1.17 (1.14)
+    #     2 x  8 x  8    0.86 (1.02)  1.15 (1.32)  1.38 (1.44)  1.61 (1.52)  1.42 (1.53)
+    #    32 x  6 x  6    0.57 (0.79)  0.86 (1.05)  1.12 (1.10)  1.19 (1.11)  1.51 (1.24)
+    #     4 x  7 x  7    0.71 (0.91)  0.98 (1.26)  1.23 (1.38)  1.54 (1.60)  1.69 (1.35)
+    #    16 x  4 x  4    0.79 (1.14)  1.14 (1.58)  1.33 (1.63)  1.65 (1.87)  1.26 (1.40)
+    #     8 x 16 x 16    1.17 (1.30)  1.69 (1.77)  2.15 (1.94)  2.40 (2.21)  1.52 (1.72)
     # So: a panel of channels on both sides, tiles that are mostly full, pixels to pay for the filters.
     cdef int64_t pixels = N * OH * OW
     return C >= 32 and F >= 32 and pixels >= 128 and pixels >= 10 * N * ceil_div(OH, 4) * ceil_div(OW, 4)
 
 
 def pays(int64_t N, int64_t OH, int64_t OW, int64_t C, int64_t F):
-    """`winograd_pays` for tests."""
     return bool(winograd_pays(N, OH, OW, C, F))
 
 

@@ -53,8 +53,8 @@ cdef extern from *:
             int64_t ld) noexcept nogil
         void (*products)(
             int64_t rows, int64_t inner, int64_t columns, const void* a, int64_t a_ld, int64_t a_panel,
-            int64_t a_row, int64_t a_step, const void* b, int64_t b_ld, void* out, int64_t out_ld, int accumulate
-        ) noexcept nogil
+            int64_t a_row, int64_t a_step, const void* b, int64_t b_ld, void* out, int64_t out_ld,
+            int accumulate) noexcept nogil
         void (*output)(
             const void* m, int64_t ld, const void* bias, void* y, int64_t line, int64_t pixel, int rows,
             int cols, int n, int activation, double alpha) noexcept nogil

@@ -68,7 +68,9 @@ class LeakyReLU(Activation):
 
     def __init__(self, alpha=0.01, name=None):
         if not alpha > 0:
-            raise ValueError(f"LeakyReLU: alpha: expected a positive number; ReLU() is alpha = 0. Received: {alpha!r}")
+            raise ValueError(
+                f"LeakyReLU: alpha: expected a positive number; ReLU() is alpha = 0. Received: {alpha!r}"
+            )
         super().__init__("leaky_relu", alpha, name)
 
 
@@ -133,7 +135,9 @@ class GELU(Activation):
     def __init__(self, approximate="none", name=None):
         functions = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "gelu_sigmoid"}
         if approximate not in functions:
-            raise ValueError(f"GELU: approximate: expected one of {', '.join(functions)}. Received: {approximate!r}")
+            raise ValueError(
+                f"GELU: approximate: expected one of {', '.join(functions)}. Received: {approximate!r}"
+            )
         self.approximate = approximate
         super().__init__(functions[approximate], name=name)
 

@@ -109,7 +109,7 @@ class Residual(Model):
             edit = (
                 "make both end in the same shape"
                 if self.shortcut
-                else "give a shortcut, e.g. shortcut=Conv2D(filters, 1, stride=...), that ends in the body's shape"
+                else "give a shortcut that ends in the body's shape, e.g. Conv2D(filters, 1, stride=...)"
             )
             raise ShapeError(
                 f"{self.label()}: expected body and shortcut to end in the same shape. "

@@ -20,13 +20,14 @@ def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
     values = padding if isinstance(padding, (tuple, list)) else (padding, padding)
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) and v >= 0 for v in values):
         raise ValueError(
-            f"{layer}: padding: expected 'valid', 'same', a non-negative integer or a pair of them. Received: {padding!r}"
+            f"{layer}: padding: expected 'valid', 'same', a non-negative integer or a pair of them. "
+            f"Received: {padding!r}"
         )
     return values[0], values[0], values[1], values[1]
 
 
 def output_size(size, kernel, stride, padding, dilation=1):
-    """`floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1`; `padding` counts both sides (S8.2)."""
+    """`floor((size + padding - dilation (kernel - 1) - 1) / stride) + 1`, padding of both sides (S8.2)."""
     return (size + padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -45,7 +46,8 @@ def image_output_shape(layer, input_shape, kernel_size, stride, padding, dilatio
     if min(size) < 1:
         raise ShapeError(
             f"{layer.label()}: expected images at least as large as the window {kernel_size}. "
-            f"Received: input_shape={tuple(input_shape)}; use padding='same', a smaller window or fewer strides before it"
+            f"Received: input_shape={tuple(input_shape)}; use padding='same', a smaller window or fewer "
+            "strides before it"
         )
     return sides, size
 
@@ -55,8 +57,8 @@ class Conv2D(WeightedLayer):
 
     Forward `y[n, i, j, f] = b[f] + sum_{u, v, c} x[n, i s + u d - p, j s + v d - p, c] w[f, u, v, c]`, a
     cross-correlation (S8.1): `y = cols @ w.reshape(F, -1).T + b` with the patches as rows of `cols`. Output
-    size: `floor((H + 2p - d (K - 1) - 1) / s) + 1` (S8.2). Backward: `dw` sums over all positions that share a
-    weight, `dx` is a convolution of `da` with the rotated kernels (LeCun et al. 1998).
+    size: `floor((H + 2p - d (K - 1) - 1) / s) + 1` (S8.2). Backward: `dw` sums over all positions that share
+    a weight, `dx` is a convolution of `da` with the rotated kernels (LeCun et al. 1998).
 
     Parameters
     ----------
@@ -92,7 +94,9 @@ class Conv2D(WeightedLayer):
         self.groups = positive_int(groups, "groups", "Conv2D")
         self.padding = padding
         if algorithm not in ("auto", "direct", "im2col", "winograd"):
-            raise ValueError(f"Conv2D: algorithm: expected auto, direct, im2col or winograd. Received: {algorithm!r}")
+            raise ValueError(
+                f"Conv2D: algorithm: expected auto, direct, im2col or winograd. Received: {algorithm!r}"
+            )
         self.algorithm = algorithm
 
     def shape_rule(self, input_shape):
@@ -110,7 +114,7 @@ class Conv2D(WeightedLayer):
         self.create_weight((self.filters, *self.kernel_size, input_shape[2] // self.groups))
 
     def multiply_adds(self):
-        height, width, filters = self.output_shape
+        height, width, _ = self.output_shape
         return height * width * self.weight.size
 
     def linear(self, x, y, activation, alpha):

@@ -31,15 +31,17 @@ class Dense(WeightedLayer):
 
     kind = "dense"
 
-    def __init__(self, units, activation=None, use_bias=True, weight_init="auto", bias_init="zeros", name=None):
+    def __init__(
+        self, units, activation=None, use_bias=True, weight_init="auto", bias_init="zeros", name=None
+    ):
         super().__init__(activation, use_bias, weight_init, bias_init, name)
         self.units = positive_int(units, "units", "Dense")
 
     def shape_rule(self, input_shape):
         if len(input_shape) != 1:
             raise ShapeError(
-                f"{self.label()}: expected one axis per sample, (features,). Received: input_shape={input_shape}; "
-                "put Flatten() or GlobalAvgPool2D() before it"
+                f"{self.label()}: expected one axis per sample, (features,). "
+                f"Received: input_shape={input_shape}; put Flatten() or GlobalAvgPool2D() before it"
             )
         return (self.units,)
 

@@ -27,7 +27,9 @@ class Dropout(Layer):
     def __init__(self, rate=None, keep_prob=None, name=None):
         super().__init__(name)
         if (rate is None) == (keep_prob is None):
-            raise ValueError(f"Dropout: expected either rate or keep_prob. Received: rate={rate}, keep_prob={keep_prob}")
+            raise ValueError(
+                f"Dropout: expected either rate or keep_prob. Received: rate={rate}, keep_prob={keep_prob}"
+            )
         self.rate = float(rate) if keep_prob is None else 1.0 - float(keep_prob)
         self.keep_prob = None
         if not 0 <= self.rate < 1:

@@ -127,9 +127,7 @@ class Model(Layer):
         self._need_built()
         self.allocate_gradients()
         for parameter in self._all:
-            if not parameter.fresh:  # no backward pass has written it since zero_grad()
-                parameter._grad[...] = 0
-                parameter.fresh = True
+            parameter.grad  # noqa: B018 - zeroes what no backward pass has written since zero_grad()
         return self._grad
 
     def zero_grad(self):
@@ -140,8 +138,8 @@ class Model(Layer):
     def _need_built(self):
         if self.workspace is None or not self.is_root:
             raise NotBuiltError(
-                f"{self.label()}: expected a model with known input shape. Give input_shape=(...) to the outermost "
-                "model, or call forward once"
+                f"{self.label()}: expected a model with known input shape. Give input_shape=(...) to the "
+                "outermost model, or call forward once"
                 if self.is_root
                 else f"{self.label()} is part of a larger model, which owns theta and grad; ask that one"
             )
@@ -172,8 +170,7 @@ class Model(Layer):
         if x.dtype != self.model_dtype:
             raise TypeError(
                 f"x: expected dtype {self.model_dtype}, the model's. Received: dtype={x.dtype}; "
-                f"convert it with x.astype('{self.model_dtype}')"
-                + (" / 255" if x.dtype == np.uint8 else "")
+                f"convert it with x.astype('{self.model_dtype}')" + (" / 255" if x.dtype == np.uint8 else "")
             )
 
     def check_output_gradient(self, dy):
@@ -245,7 +242,9 @@ class Model(Layer):
                     f"Received: {state[name].shape} {state[name].dtype}"
                 )
         if faults:
-            raise ValueError("state_dict does not fit this model (nothing was loaded):\n  " + "\n  ".join(faults))
+            raise ValueError(
+                "state_dict does not fit this model (nothing was loaded):\n  " + "\n  ".join(faults)
+            )
         for name, array in own.items():
             array[...] = state[name]
 
@@ -289,7 +288,9 @@ class Model(Layer):
         for path, layer in self.walk():
             if path == name:
                 return layer
-        raise KeyError(f"layer: expected one of {', '.join(p for p, _ in self.walk() if p)}. Received: {name!r}")
+        raise KeyError(
+            f"layer: expected one of {', '.join(p for p, _ in self.walk() if p)}. Received: {name!r}"
+        )
 
     def __iter__(self):
         return iter(self.layers)
@@ -311,7 +312,9 @@ def _shape(input_shape):
     """A tuple of int, or the error that it is not the shape of a sample."""
     if not isinstance(input_shape, (tuple, list)):
         hint = f"; write ({input_shape},)" if isinstance(input_shape, int) else ""
-        raise TypeError(f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}")
+        raise TypeError(
+            f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}"
+        )
     return tuple(positive_int(n, "input_shape", "model") for n in input_shape)
 
 

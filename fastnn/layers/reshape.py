@@ -50,8 +50,8 @@ class Reshape(Layer):
     def shape_rule(self, input_shape):
         if math.prod(input_shape) != math.prod(self.shape):
             raise ShapeError(
-                f"{self.label()}: expected an input of {math.prod(self.shape)} numbers for shape={self.shape}. "
-                f"Received: input_shape={tuple(input_shape)}"
+                f"{self.label()}: expected an input of {math.prod(self.shape)} numbers for shape="
+                f"{self.shape}. Received: input_shape={tuple(input_shape)}"
             )
         return self.shape
 

@@ -13,7 +13,7 @@ def summary(model):
     """One row a layer: output shape, parameters, multiply-adds and activation memory of one sample."""
     width = model.dtype.itemsize
     rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
-    n = total_macs = total_memory = 0
+    n_parameters = total_macs = total_memory = 0
     for path, layer in model.walk():
         own = sum(parameter.size for parameter in layer.own_parameters.values())
         if path and layer.children():
@@ -25,7 +25,7 @@ def summary(model):
         for n in layer.output_shape:
             size *= n
         macs = layer.multiply_adds()
-        n += own
+        n_parameters += own
         total_macs += macs
         total_memory += size * width
         rows.append(
@@ -47,7 +47,7 @@ def summary(model):
     lines.insert(1, "-" * max(len(line) for line in lines))
     lines += [
         lines[1],
-        f"input {model.input_shape}, {n:,} parameters ({readable(n * width)}B), "
+        f"input {model.input_shape}, {n_parameters:,} parameters ({readable(n_parameters * width)}B), "
         f"{total_macs:,} multiply-adds and {readable(total_memory)}B of activations per sample",
     ]
     return "\n".join(lines)

@@ -17,7 +17,9 @@ def learning_curves(history):
     matplotlib.figure.Figure
     """
     columns = {name: list(history[name]) for name in history}
-    names = [name for name in columns if not name.startswith("val_") and name not in ("epoch", "time", "seconds")]
+    names = [
+        name for name in columns if not name.startswith("val_") and name not in ("epoch", "time", "seconds")
+    ]
     names = [name for name in names if columns[name] and name != "lr"] + (["lr"] if columns.get("lr") else [])
     figure, axes = new_figure(3.6 * max(1, len(names)), 3.0, 1, max(1, len(names)))
     for axis, name in zip(axes[0], names):

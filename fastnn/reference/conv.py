@@ -5,10 +5,17 @@ import numpy as np
 from fastnn.reference.activations import activation_forward
 
 
+def count(shape):
+    """Elements of an array of that shape."""
+    return int(np.prod(shape))
+
+
 def windows(size, kernel, stride, pad, dilation):
     """Length along one axis of the output, and for each tap the rows of the padded image it reads."""
     length = (size + sum(pad) - (kernel - 1) * dilation - 1) // stride + 1
-    return length, [slice(k * dilation, k * dilation + (length - 1) * stride + 1, stride) for k in range(kernel)]
+    return length, [
+        slice(k * dilation, k * dilation + (length - 1) * stride + 1, stride) for k in range(kernel)
+    ]
 
 
 def im2col(x, cols, kernel_size, stride, padding, dilation):
@@ -44,7 +51,7 @@ def split(a, groups):
 
 def columns_of(x, weight, pixels, stride, padding, dilation):
     """`im2col` into a new array."""
-    cols = np.empty((pixels, weight[0].size), x.dtype)
+    cols = np.empty((pixels, count(weight.shape[1:])), x.dtype)
     im2col(x, cols, weight.shape[1:3], stride, padding, dilation)
     return cols
 
@@ -53,10 +60,10 @@ def conv2d_forward(
     x, weight, bias, y, stride, padding, dilation, groups=1, activation="linear", alpha=0.0, algorithm="auto"
 ):
     """`y = act(cols @ w.T + bias)`, for each group of channels."""
-    pixels = y[..., 0].size
+    pixels = count(y.shape[:3])
     filters = np.split(weight, groups)
     a = [
-        columns_of(part, w, pixels, stride, padding, dilation) @ w.reshape(len(w), w[:1].size).T
+        columns_of(part, w, pixels, stride, padding, dilation) @ w.reshape(len(w), count(w.shape[1:])).T
         for part, w in zip(split(x, groups), filters)
     ]
     y[...] = np.concatenate(a, axis=1).reshape(y.shape)
@@ -70,7 +77,7 @@ def conv2d_backward_input(da, weight, dx, stride, padding, dilation, groups=1, a
     size = dx.shape[-1] // groups
     for g, (part, w) in enumerate(zip(split(da, groups), np.split(weight, groups))):
         out = np.empty((*dx.shape[:3], size), dx.dtype)
-        dcols = part.reshape(-1, len(w)) @ w.reshape(len(w), w[0].size)
+        dcols = part.reshape(count(da.shape[:3]), len(w)) @ w.reshape(len(w), count(w.shape[1:]))
         col2im(dcols, out, weight.shape[1:3], stride, padding, dilation)
         dx[..., g * size : (g + 1) * size] = out
 
@@ -79,7 +86,7 @@ def conv2d_backward_weight(
     x, da, dw, db, stride, padding, dilation, groups=1, accumulate=False, algorithm="auto"
 ):
     """`dw = da.T @ cols`, `db` the sum of `da` over the pixels."""
-    pixels, size = da[..., 0].size, len(dw) // groups
+    pixels, size = count(da.shape[:3]), len(dw) // groups
     if not accumulate:
         dw[...] = 0
     for g, (part, d) in enumerate(zip(split(x, groups), split(da, groups))):

@@ -114,12 +114,13 @@ def test_twin_equals_compiled(shape):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    n=st.integers(0, 3), h=st.integers(1, 11), w=st.integers(1, 11), c=st.integers(0, 70), f=st.integers(0, 70),
-    padding=st.tuples(*[st.integers(0, 2)] * 4), dtype=st.sampled_from(["float32", "float64"]),
+    n=st.integers(0, 3), h=st.integers(1, 11), w=st.integers(1, 11), c=st.integers(0, 70),
+    f=st.integers(0, 70), padding=st.tuples(*[st.integers(0, 2)] * 4),
+    dtype=st.sampled_from(["float32", "float64"]),
 )  # fmt: skip
 def test_random_shapes(n, h, w, c, f, padding, dtype):
     h, w = max(h, 2 - padding[0] - padding[1]), max(w, 2 - padding[2] - padding[3])
-    x, weight, bias, da = arrays((n, h, w, c, f, padding), dtype)
+    x, weight, _, da = arrays((n, h, w, c, f, padding), dtype)
     expected = direct(x, weight, da, padding)
     for i, received in enumerate(run(compiled, x, weight, None, da, padding)):
         assert_close(received, expected[i], dtype)
@@ -203,7 +204,8 @@ def test_equals_torch():
 
 @pytest.mark.parametrize(("shape", "expected"), [
     ((8, 16, 16, 32, 32), True), ((8, 16, 16, 31, 64), False), ((8, 16, 16, 64, 31), False),  # channels
-    ((2, 8, 8, 64, 64), True), ((1, 8, 8, 64, 64), False), ((7, 4, 4, 64, 64), False), ((8, 4, 4, 64, 64), True),
+    ((2, 8, 8, 64, 64), True), ((1, 8, 8, 64, 64), False),  # pixels
+    ((7, 4, 4, 64, 64), False), ((8, 4, 4, 64, 64), True),
     ((32, 6, 6, 64, 64), False), ((32, 7, 7, 64, 64), True), ((32, 9, 9, 64, 64), False),  # empty tiles
     ((32, 10, 10, 64, 64), True), ((99, 3, 3, 64, 64), False), ((0, 16, 16, 64, 64), False),
 ])  # fmt: skip
@@ -236,7 +238,7 @@ def test_errors():
         compiled.winograd_backward_input(y, weight, x[0], p)
     with pytest.raises(ValueError, match="da: expected length 5 along axis 3"):
         compiled.winograd_backward_weight(x, x, weight, p)
-    with pytest.raises(TypeError, match="dw: expected an array. Received: None"):
+    with pytest.raises(TypeError, match="dw: expected an array"):
         compiled.winograd_backward_weight(x, y, None, p)
 
 

@@ -2,9 +2,10 @@
 
 import math
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.layers.activations import DEFAULT_ALPHA
 from fastnn.testing import check_layer
 
@@ -108,7 +109,9 @@ def test_fused_and_alone_are_the_same(name):
     alone = nn.Sequential([nn.Dense(5), nn.Activation(name, LAYERS[name].alpha)], input_shape=(6,), seed=0)
     alone.theta[:] = fused.theta
     for training in (False, True):
-        np.testing.assert_allclose(fused.forward(x, training), alone.forward(x, training), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            fused.forward(x, training), alone.forward(x, training), rtol=1e-6, atol=1e-6
+        )
         for model in (fused, alone):
             model.zero_grad()
         np.testing.assert_allclose(fused.backward(dy), alone.backward(dy), rtol=1e-5, atol=1e-5)

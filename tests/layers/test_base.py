@@ -2,9 +2,10 @@
 
 import json
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.layers.base import REGISTRY, from_config, pair, positive_int, resolve_activation, to_config
 from fastnn.testing import check_layer
 
@@ -103,7 +104,9 @@ def test_resolve_activation():
 
 @pytest.mark.parametrize("activation", ["nope", 3, nn.ReLU, nn.Dense(3), nn.Softmax(), ["relu"]])
 def test_activation_is_checked(activation):
-    with pytest.raises(ValueError, match=r"activation: expected None, an activation layer .*relu.*Received: "):
+    with pytest.raises(
+        ValueError, match=r"activation: expected None, an activation layer .*relu.*Received: "
+    ):
         nn.Dense(2, activation=activation)
 
 

@@ -1,12 +1,13 @@
 """Conv2D: shapes, values against loops in NumPy and against PyTorch, gradients, errors."""
 
-import fastnn as nn
 import numpy as np
 import pytest
-from fastnn.layers.conv import output_size, resolve_padding
-from fastnn.testing import check_layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import fastnn as nn
+from fastnn.layers.conv import output_size, resolve_padding
+from fastnn.testing import check_layer
 
 
 def assert_close(received, expected, rtol=1e-5):
@@ -42,14 +43,18 @@ def test_counts():
     assert conv.bias.shape == (16,)
     assert conv.weight.size == 2400
     assert conv.multiply_adds() == 10 * 10 * 2400
-    groups = nn.Sequential([nn.Conv2D(16, 3, groups=4, use_bias=False)], input_shape=(8, 8, 8), seed=0)["conv1"]
+    groups = nn.Sequential([nn.Conv2D(16, 3, groups=4, use_bias=False)], input_shape=(8, 8, 8), seed=0)[
+        "conv1"
+    ]
     assert groups.weight.shape == (16, 3, 3, 2)
     assert groups.bias is None
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.integers(1, 4), st.integers(1, 3))
 def test_same_keeps_the_size_divided_by_the_stride(size, kernel, stride, dilation):
-    sides = resolve_padding("same", (size, size), (kernel, kernel), (stride, stride), (dilation, dilation), "")
+    sides = resolve_padding(
+        "same", (size, size), (kernel, kernel), (stride, stride), (dilation, dilation), ""
+    )
     assert output_size(size, kernel, stride, sides[0] + sides[1], dilation) == -(-size // stride)
     assert sides[0] <= sides[1] <= sides[0] + 1
     assert sides[:2] == sides[2:]
@@ -86,7 +91,10 @@ def problems(draw):
     options["padding"] = padding
     least = extent if padding in ("valid", 0) else [max(1, e - 1) for e in extent]
     if padding not in ("same", "valid"):
-        least = [max(1, e - 2 * p) for e, p in zip(extent, padding if isinstance(padding, tuple) else (padding,) * 2)]
+        least = [
+            max(1, e - 2 * p)
+            for e, p in zip(extent, padding if isinstance(padding, tuple) else (padding,) * 2)
+        ]
     height, width = (n + draw(st.integers(0, 9)) for n in least)
     return options, (height, width, channels), draw(st.integers(1, 3)), draw(st.integers(0, 2**32 - 1))
 
@@ -243,7 +251,9 @@ def test_shapes_that_do_not_fit(layer, input_shape, message):
 
 @pytest.mark.parametrize("padding", ["sane", -1, (1, 2, 3), 0.5, None])
 def test_padding_is_checked(padding):
-    with pytest.raises(ValueError, match=r"padding: expected 'valid', 'same', a non-negative integer.*Received: "):
+    with pytest.raises(
+        ValueError, match=r"padding: expected 'valid', 'same', a non-negative integer.*Received: "
+    ):
         nn.Sequential([nn.Conv2D(2, 3, padding=padding)], input_shape=(8, 8, 1))
 
 

@@ -1,11 +1,12 @@
 """Dense: shapes, values against NumPy and PyTorch, gradients, errors."""
 
-import fastnn as nn
 import numpy as np
 import pytest
-from fastnn.testing import check_layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import fastnn as nn
+from fastnn.testing import check_layer
 
 
 def assert_close(received, expected, rtol=1e-5):
@@ -77,7 +78,8 @@ def test_as_in_pytorch(size, seed):
     model = nn.Sequential([nn.Dense(n_out)], input_shape=(n_in,), seed=seed)
     x, dy = (rng.normal(size=(n, k)).astype(np.float32) for k in (n_in, n_out))
     tx, tw, tb = (
-        torch.tensor(a, requires_grad=True) for a in (x, model["dense1"].weight.data, model["dense1"].bias.data)
+        torch.tensor(a, requires_grad=True)
+        for a in (x, model["dense1"].weight.data, model["dense1"].bias.data)
     )
     ty = torch.nn.functional.linear(tx, tw, tb)
     ty.backward(torch.tensor(dy))
@@ -99,5 +101,7 @@ def test_the_first_layer_may_skip_its_input_gradient():
 
 
 def test_images_need_a_flatten():
-    with pytest.raises(nn.ShapeError, match=r"dense1 \(Dense\): expected one axis.*\(5, 5, 16\).*Flatten\(\)"):
+    with pytest.raises(
+        nn.ShapeError, match=r"dense1 \(Dense\): expected one axis.*\(5, 5, 16\).*Flatten\(\)"
+    ):
         nn.Sequential([nn.Dense(10)], input_shape=(5, 5, 16))

@@ -1,8 +1,9 @@
 """Dropout: the mask's statistics, and that it is a function of seed, step, layer and element alone."""
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.testing import check_layer
 
 

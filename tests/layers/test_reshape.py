@@ -1,8 +1,9 @@
 """Flatten and Reshape: other shapes, the same numbers."""
 
-import fastnn as nn
 import numpy as np
 import pytest
+
+import fastnn as nn
 from fastnn.testing import check_layer
 
 
