@@ -4,14 +4,16 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx for few output channels), "im2col" writes the windows out as a matrix and multiplies
-(conv_im2col.pyx), the readable baseline. "auto" is "direct".
+group, conv_planar.pyx for few output channels), "winograd" needs less than half the multiplications for 3x3
+kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable
+baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
 """
 
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
+from fastnn._ext.conv_bias cimport bias_gradient
 from fastnn._ext.conv_depthwise cimport (
     depthwise_backward_input, depthwise_backward_weight, depthwise_forward, is_depthwise
 )
@@ -22,6 +24,10 @@ from fastnn._ext.conv_im2col cimport (
 from fastnn._ext.conv_plan cimport Geometry
 from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward
 from fastnn._ext.conv_weight cimport direct_backward_weight
+from fastnn._ext.winograd cimport (
+    backward_input as winograd_backward_input, backward_weight as winograd_backward_weight,
+    forward as winograd_forward, winograd_pays
+)
 
 cnp.import_array()
 
@@ -85,14 +91,31 @@ cdef enum:
     DIRECT = 0
     IM2COL = 1
     DEPTHWISE = 2
+    WINOGRAD = 3
+
+
+cdef bint fits_winograd(const Geometry* g) noexcept nogil:
+    return (g.kh == 3 and g.kw == 3 and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1 and g.groups == 1
+            and max(max(g.top, g.bottom), max(g.left, g.right)) <= 2)
 
 
 cdef int choose(const Geometry* g, str algorithm) except -1:
     """The algorithm of a convolution, by its shape if `algorithm` is "auto"."""
     if algorithm == "im2col":
         return IM2COL
+    if algorithm == "winograd":
+        if not fits_winograd(g):
+            raise ValueError(
+                f"algorithm: expected 'auto', 'direct' or 'im2col' for this convolution; 'winograd' is for 3x3 kernels "
+                f"with stride 1, dilation 1, one group and padding up to 2. Received: kernel ({g.kh}, {g.kw}), stride "
+                f"({g.sh}, {g.sw}), dilation ({g.dh}, {g.dw}), groups {g.groups}, padding "
+                f"({g.top}, {g.bottom}, {g.left}, {g.right})"
+            )
+        return WINOGRAD
     if algorithm != "auto" and algorithm != "direct":
-        raise ValueError(f"algorithm: expected 'auto', 'direct' or 'im2col'. Received: {algorithm!r}")
+        raise ValueError(f"algorithm: expected 'auto', 'direct', 'winograd' or 'im2col'. Received: {algorithm!r}")
+    if algorithm == "auto" and fits_winograd(g) and winograd_pays(g.n, g.oh, g.ow, g.c, g.f):
+        return WINOGRAD
     return DEPTHWISE if is_depthwise(g) else DIRECT
 
 
@@ -113,6 +136,9 @@ cdef int forward(
         return im2col_forward(g, x, weight, bias, y, activation, alpha)
     if algorithm == DEPTHWISE:
         return depthwise_forward(g, x, weight, bias, y, activation, alpha)
+    if algorithm == WINOGRAD:
+        return winograd_forward(x, weight, bias, y, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow, activation,
+                                alpha)
     cdef int status = planar_forward(g, x, weight, bias, y, activation, alpha)
     return direct_forward(g, x, weight, bias, y, activation, alpha) if status > 0 else status
 
@@ -122,6 +148,8 @@ cdef int backward_input(int algorithm, const Geometry* g, const real* da, const 
         return im2col_backward_input(g, da, weight, dx)
     if algorithm == DEPTHWISE:
         return depthwise_backward_input(g, da, weight, dx)
+    if algorithm == WINOGRAD:
+        return winograd_backward_input(da, weight, dx, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow)
     cdef int status = planar_backward_input(g, da, weight, dx)
     return direct_backward_input(g, da, weight, dx) if status > 0 else status
 
@@ -133,6 +161,10 @@ cdef int backward_weight(
         return im2col_backward_weight(g, x, da, dw, db, accumulate)
     if algorithm == DEPTHWISE:
         return depthwise_backward_weight(g, x, da, dw, db, accumulate)
+    if algorithm == WINOGRAD:
+        if db != NULL and bias_gradient(g, da, db, accumulate):
+            return -1
+        return winograd_backward_weight(x, da, dw, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow, accumulate)
     return direct_backward_weight(g, x, da, dw, db, accumulate)
 
 
@@ -151,7 +183,7 @@ def conv2d_forward(
         Along height and width.
     padding : (int, int, int, int)
         Zeros at the top, bottom, left and right.
-    algorithm : {"auto", "direct", "im2col"}
+    algorithm : {"auto", "direct", "winograd", "im2col"}
 
     Raises
     ------

@@ -13,9 +13,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from fastnn._ext.common cimport real
+from fastnn._ext.conv_bias cimport bias_gradient
 from fastnn._ext.conv_plan cimport Axis, Geometry, axis_numbers, fill_axis
 from fastnn._ext.gemm cimport gemm_core
-from fastnn._ext.threads cimport SLOT_CONV_IMAGE, SLOT_CONV_PARTIAL, SLOT_CONV_ROWS, scratch, threads_for
+from fastnn._ext.threads cimport SLOT_CONV_IMAGE, SLOT_CONV_ROWS, scratch, threads_for
 
 cdef enum:
     CHUNK = 4 * 1024 * 1024   # bytes of the matrix that are made at a time: they stay in the caches
@@ -147,15 +148,12 @@ cdef int im2col_backward_weight(
     const Geometry* g, const real* x, const real* da, real* dw, real* db, bint accumulate
 ) noexcept nogil:
     cdef int64_t K = g.kh * g.kw * (g.c // g.groups), F = g.f // g.groups, pixels = g.oh * g.ow
-    cdef int64_t chunk = images_per_chunk(g, sizeof(real)), first, last, group, i, f
+    cdef int64_t chunk = images_per_chunk(g, sizeof(real)), first, last, group
     cdef real* cols = <real*>scratch(SLOT_CONV_IMAGE, chunk * pixels * K * sizeof(real))
-    cdef real* image_sum = <real*>scratch(SLOT_CONV_PARTIAL, g.f * sizeof(real))
-    if cols == NULL or image_sum == NULL:
+    if cols == NULL:
         return -1
     if not accumulate:
         memset(dw, 0, g.f * K * sizeof(real))
-        if db != NULL:
-            memset(db, 0, g.f * sizeof(real))
     first = 0
     while first < g.n:
         last = min(first + chunk, g.n)
@@ -168,12 +166,4 @@ cdef int im2col_backward_weight(
             ):
                 return -1
         first = last
-    if db != NULL:
-        for first in range(g.n):
-            memset(image_sum, 0, g.f * sizeof(real))
-            for i in range(first * pixels, (first + 1) * pixels):
-                for f in range(g.f):
-                    image_sum[f] += da[i * g.f + f]
-            for f in range(g.f):
-                db[f] += image_sum[f]
-    return 0
+    return 0 if db == NULL else bias_gradient(g, da, db, accumulate)
