@@ -24,7 +24,7 @@ class Parameter:
         self.decay = decay
         self.owner: Any = None  # the outermost model, which allocates theta and grad
         self._data = None
-        self._grad = None
+        self._grad: Any = None
         self.fresh = False  # the gradient has been written since zero_grad()
 
     @property

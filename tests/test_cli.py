@@ -238,9 +238,9 @@ def test_resume_without_a_checkpoint(tmp_path, capsys, little_data):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [], ["fly"], ["predict"], ["train", "--epochs", "0"], ["train", "--epochs", "x"], ["train", "--lr", "-1"],
-        ["train", "--lr", "nan"], ["train", "--model", "resnet"], ["evaluate", "--data", "imagenet"],
-        ["--threads", "0", "info"], ["bench", "--seconds", "0"],
+        [], ["fly"], ["predict"], ["train", "--epochs", "0"], ["train", "--epochs", "x"],
+        ["train", "--lr", "-1"], ["train", "--lr", "nan"], ["train", "--model", "resnet"],
+        ["evaluate", "--data", "imagenet"], ["--threads", "0", "info"], ["bench", "--seconds", "0"],
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_parse(arguments, capsys):

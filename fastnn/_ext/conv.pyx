@@ -4,7 +4,7 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx for few output channels), "winograd" needs less than half the multiplications for 3x3
+group, conv_planar.pyx and conv_thin.pyx for few output channels), "winograd" needs less than half the multiplications for 3x3
 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable
 baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
 """
@@ -23,6 +23,7 @@ from fastnn._ext.conv_im2col cimport (
 )
 from fastnn._ext.conv_plan cimport Geometry
 from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward
+from fastnn._ext.conv_thin cimport is_thin, thin_backward_weight
 from fastnn._ext.conv_weight cimport direct_backward_weight
 from fastnn._ext.winograd cimport (
     backward_input as winograd_backward_input, backward_weight as winograd_backward_weight,
@@ -165,6 +166,8 @@ cdef int backward_weight(
         if db != NULL and bias_gradient(g, da, db, accumulate):
             return -1
         return winograd_backward_weight(x, da, dw, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow, accumulate)
+    if is_thin(g, x):
+        return thin_backward_weight(g, x, da, dw, db, accumulate)
     return direct_backward_weight(g, x, da, dw, db, accumulate)
 
 

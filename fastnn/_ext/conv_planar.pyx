@@ -3,7 +3,8 @@
 Tiles of pixels x channels would leave most lanes of a vector empty. Here the roles are exchanged: the rows of a
 tile are output channels, whose weights are read in place, its columns are neighbouring pixels, and the inner loop
 gathers, for each tap, a vector of pixels from a zero-padded copy of some rows, one plane per channel. The tile is
-stored transposed. With stride 1 the gradient to the input is a convolution with the window turned round.
+stored transposed. Short rows share a tile: the columns between them, which belong to the padding, are left out when
+it is copied to its place. With stride 1 the gradient to the input is a convolution with the window turned round.
 """
 
 from cython.parallel cimport prange
@@ -38,6 +39,34 @@ cdef void copy_row(const real* x, real* plane, int64_t pixels, int64_t channels,
             plane[c * size + p] = x[p * channels + c]
 
 
+cdef int64_t rows_together(const Geometry* g, int64_t width, real* unused) noexcept nogil:
+    """Output rows that one tile holds with the columns between them; rows of one are stored at once."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    return (NR - g.ow) // width + 1 if g.sh == 1 and g.ow < NR else 1
+
+
+cdef inline int64_t first_tap(const Geometry* g, int64_t r) noexcept nogil:
+    """Kernel rows first_tap .. end_tap of output row r see the image; both fall from row to row."""
+    cdef int64_t ih = r * g.sh - g.top
+    return min(g.kh, (g.dh - 1 - ih) // g.dh if ih < 0 else 0)
+
+
+cdef inline int64_t end_tap(const Geometry* g, int64_t r) noexcept nogil:
+    cdef int64_t ih = r * g.sh - g.top
+    return min(g.kh, (g.h - ih + g.dh - 1) // g.dh if ih < g.h else 0)
+
+
+cdef void copy_filters(const real* source, real* target, int64_t pixels, int64_t F, int64_t n) noexcept nogil:
+    """The first n of F filters of some pixels."""
+    cdef int64_t p, f
+    if n == F:
+        memcpy(target, source, pixels * F * sizeof(real))
+        return
+    for p in range(pixels):
+        for f in range(n):
+            target[p * F + f] = source[p * F + f]
+
+
 cdef int band(
     const Geometry* g, int64_t image, int64_t first, int64_t last, int64_t width, int64_t plane, const int64_t* taps,
     const real* x, const real* weight, const real* bias, real* y, int activation, double alpha,
@@ -45,7 +74,9 @@ cdef int band(
     """Output rows first .. last of an image."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t r, ih, f, ow, i, low, high, row = g.kw * g.c, K = g.kh * row, zero = 0
-    cdef real* padded = <real*>scratch(SLOT_CONV_IMAGE, (plane * g.c + NR) * sizeof(real))
+    cdef int64_t together = rows_together(g, width, y), n_rows
+    cdef real* padded = <real*>scratch(SLOT_CONV_IMAGE, (plane * g.c + NR + NR * g.f) * sizeof(real))
+    cdef real* several = padded + plane * g.c + NR   # (NR, F), the tile of rows that share one
     cdef tile_args t
     cdef int mr
     if padded == NULL:
@@ -64,10 +95,25 @@ cdef int band(
         t.bias = NULL
         if bias != NULL:
             t.bias = bias + f
-        for r in range(first, last):
-            ih = r * g.sh - g.top  # kernel rows low .. high see the image
-            low = min(g.kh, (g.dh - 1 - ih) // g.dh if ih < 0 else 0)
-            high = max(low, min(g.kh, (g.h - ih + g.dh - 1) // g.dh if ih < g.h else 0))
+        r = first
+        while together > 1 and r < last:
+            n_rows = min(together, last - r)
+            low = first_tap(g, r + n_rows - 1)
+            high = max(low, end_tap(g, r))
+            t.b_off, t.seg_len = taps + low * row, (high - low) * row
+            t.b, t.out[0] = padded + (r - first) * width, several
+            for i in range(mr):
+                t.a[i] = weight + (f + i) * K + low * row
+            if real is float:
+                tile_gather_f32(mr, <int>((n_rows - 1) * width + g.ow), &t)
+            else:
+                tile_gather_f64(mr, <int>((n_rows - 1) * width + g.ow), &t)
+            for i in range(n_rows):
+                copy_filters(several + i * width * g.f, y + ((image * g.oh + r + i) * g.ow) * g.f + f, g.ow, g.f, mr)
+            r += n_rows
+        for r in range(r, last):
+            low = first_tap(g, r)
+            high = max(low, end_tap(g, r))
             t.b_off, t.seg_len = taps + low * row, (high - low) * row
             for i in range(mr):
                 t.a[i] = weight + (f + i) * K + low * row

@@ -87,3 +87,9 @@ def test_titles_do_not_run_into_each_other():
     boxes = [axis.title.get_window_extent() for axis in figure.axes]
     for a, b in pairwise(boxes):
         assert not a.overlaps(b)
+
+
+def test_a_single_picture_of_many_mistakes():
+    figure = plots.mistakes(*answers(40, np.arange(24), np.random.default_rng(0)), k=1)
+    assert figure._suptitle.get_text() == "24 of 40 wrong; the surest of them"
+    assert_title_fits(figure)
