@@ -75,7 +75,9 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
     def copy_extensions_to_source(self):
-        for ext in self.extensions:  # the folders of the instruction sets are not packages with a source folder
+        for (
+            ext
+        ) in self.extensions:  # the folders of the instruction sets are not packages with a source folder
             Path(*ext.name.split(".")[:-1]).mkdir(exist_ok=True)
         super().copy_extensions_to_source()
 

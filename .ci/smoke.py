@@ -10,7 +10,9 @@ code = "import sys, fastnn; print(*[m for m in ('matplotlib', 'PIL', 'pooch', 't
 fastest = 9.0
 for _ in range(5):
     start = time.perf_counter()
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     fastest = min(fastest, time.perf_counter() - start)
 assert not loaded, f"importing fastnn imports the extras {loaded}"
 print(f"python -c 'import fastnn': {fastest:.3f} s, interpreter and NumPy included")

@@ -15,7 +15,11 @@ class Parameter:
         `initializer(shape, rng) -> array`.
     decay : bool
         Whether weight decay and penalties apply (weights yes; biases and normalisation no).
+    data : ndarray
+        Values: a view into `model.theta`, allocated by its first use.
     """
+
+    data: Any
 
     def __init__(self, name, shape, initializer, decay=True):
         self.name = name
@@ -23,7 +27,6 @@ class Parameter:
         self.initializer = initializer
         self.decay = decay
         self.owner: Any = None  # the outermost model, which allocates theta and grad
-        self._data = None
         self._grad: Any = None
         self.fresh = False  # the gradient has been written since zero_grad()
 
@@ -35,12 +38,12 @@ class Parameter:
             n *= length
         return n
 
-    @property
-    def data(self):
-        """Values: a view into `model.theta`."""
-        if self._data is None:
-            self.owner.allocate_parameters()
-        return self._data
+    def __getattr__(self, name):
+        # Asked only while there is no attribute `data`: afterwards it costs nothing (a property would).
+        if name != "data":
+            raise AttributeError(f"Parameter has no attribute {name!r}")
+        self.owner.allocate_parameters()
+        return self.data
 
     @property
     def grad(self):

@@ -21,18 +21,14 @@ def aligned_empty(shape, dtype):
     return block[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def _references(array):
-    """References to an array and to its memory, counted from inside a list of arrays."""
-    return getrefcount(array), getrefcount(array.base)
-
-
 def _count(pool):
     for array in pool:
-        return _references(array)
+        return getrefcount(array), getrefcount(array.base)
 
 
-# What a free array counts: measured, in a loop like that of `take`, because versions of Python differ.
-FREE = _count([aligned_empty((1,), np.uint8)])
+# What a free array and its memory count: measured, in a loop like that of `take`, because versions of Python
+# differ.
+FREE, FREE_BASE = _count([aligned_empty((1,), np.uint8)])
 
 
 class Workspace:
@@ -64,7 +60,7 @@ class Workspace:
         n = shape[0]
         i, smaller = 0, -1
         for array in pool:  # not enumerate(): its tuple would refer to the array too
-            if _references(array) == FREE:
+            if getrefcount(array) == FREE and getrefcount(array.base) == FREE_BASE:
                 if array.shape[0] == n:
                     return array
                 if array.shape[0] > n:

@@ -41,6 +41,7 @@ def test_sound_layers_pass(layer, shape, dtype, capsys):
 
 # Faults, one each
 
+
 class Slope(Layer):
     """y = slope x, the base of the faulty layers below; sound itself."""
 

@@ -28,9 +28,9 @@ from fastnn._ext.pack cimport pack_columns
 cnp.import_array()
 
 cdef enum:
-    KC = 512        # inner size of a block: a panel of KC x NR numbers stays in the level 2 cache
-    ROW_TILES = 8   # register tiles in a work item, downwards
-    PANELS = 4      # and panels, sideways: items are large enough for a thread, small enough to share out
+    KC = 800        # inner size of a block: a panel of KC x NR numbers stays in the level 2 cache
+    ROW_TILES = 4   # register tiles in a work item, downwards
+    PANELS = 8      # and panels, sideways: items are large enough for a thread, small enough to share out
     IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
 
 
@@ -119,7 +119,7 @@ cdef int gemm_core(
     if M == 0 or N == 0:
         return 0
     p.flags = TILE_ACCUMULATE if accumulate else 0
-    if b_row == 1 and b_col != 1 and (a_col != 1 or M <= N):  # the second form of the module's docstring
+    if b_row == 1 and b_col != 1 and (a_col != 1 or M < N):  # the second form of the module's docstring
         p.flags |= TILE_TRANSPOSED
         M, N = N, M
         a, b = b, a

@@ -196,6 +196,7 @@ class WeightedLayer(Layer):
         self.bias_init = bias_init
         self.function, self.alpha = resolve_activation(activation)
         self.bias = None
+        self.saves_input = self.function in kernels.SAVES_INPUT
 
     def create_weight(self, weight_shape):
         """Declare weight `(out, ...)` and bias `(out,)`."""
@@ -213,7 +214,7 @@ class WeightedLayer(Layer):
 
     def forward_to(self, x, y):
         """Fill `y`, and keep what backward needs."""
-        if self.function in kernels.SAVES_INPUT and self.workspace.keep:
+        if self.saves_input and self.workspace.keep:
             a = self.buffer(y.shape)
             self.linear(x, a, "linear", 0.0)
             kernels.activation_forward(a, y, self.function, self.alpha)

@@ -48,10 +48,7 @@ class Sequential(Model):
         self._stop = with_parameters[0] if with_parameters else 0
         return shape
 
-    def forward(self, x, training=False):
-        if self.is_root:
-            x = self.check_input(x)
-            self.workspace.step += training
+    def pass_forward(self, x, training):
         keep = self.workspace.keep
         for layer in self.layers:
             x = layer.forward(x, training)
@@ -59,9 +56,7 @@ class Sequential(Model):
                 layer.saved = None
         return x
 
-    def backward(self, dy, input_gradient=True):
-        if self.is_root:
-            dy = self.check_output_gradient(dy)
+    def pass_backward(self, dy, input_gradient):
         if input_gradient:
             for layer in reversed(self.layers):
                 dy = layer.backward(dy)
@@ -117,10 +112,7 @@ class Residual(Model):
             )
         return other
 
-    def forward(self, x, training=False):
-        if self.is_root:
-            x = self.check_input(x)
-            self.workspace.step += training
+    def pass_forward(self, x, training):
         keep = self.workspace.keep
         a = self.body.forward(x, training)
         other = x if self.shortcut is None else self.shortcut.forward(x, training)
@@ -138,10 +130,8 @@ class Residual(Model):
                 layer.saved = None
         return y
 
-    def backward(self, dy, input_gradient=True):
+    def pass_backward(self, dy, input_gradient):
         (h,) = self.last_pass()
-        if self.is_root:
-            dy = self.check_output_gradient(dy)
         da = dy
         if self.function != "linear":
             da = self.buffer(dy.shape)
@@ -187,10 +177,7 @@ class Concat(Model):
         self._ends = np.cumsum([shape[-1] for shape in shapes]).tolist()
         return (*shapes[0][:-1], self._ends[-1])
 
-    def forward(self, x, training=False):
-        if self.is_root:
-            x = self.check_input(x)
-            self.workspace.step += training
+    def pass_forward(self, x, training):
         y = self.buffer((x.shape[0], *self.output_shape))
         start = 0
         for branch, end in zip(self.branches, self._ends):
@@ -201,10 +188,8 @@ class Concat(Model):
         self.saved = (x.shape,)
         return y
 
-    def backward(self, dy, input_gradient=True):
+    def pass_backward(self, dy, input_gradient):
         (shape,) = self.last_pass()
-        if self.is_root:
-            dy = self.check_output_gradient(dy)
         total, start = None, 0
         for branch, end in zip(self.branches, self._ends):
             part = self.buffer((*dy.shape[:-1], end - start))

@@ -1,5 +1,6 @@
 """A model: a layer made of layers that owns all their parameters as one vector."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from ..errors import NotBuiltError, ShapeError
 from ..workspace import Workspace, aligned_empty
 from .base import Layer, from_config, positive_int, to_config
+
+#: Bytes of one activation that `predict` allows itself.
+PREDICT_BYTES = 64 * 2**20
 
 
 class Model(Layer):
@@ -47,6 +51,11 @@ class Model(Layer):
         if not layer.is_root if isinstance(layer, Model) else layer.workspace is not None:
             raise ValueError(f"{layer.label()} is already part of another model; build a new one")
         if isinstance(layer, Model):
+            if layer._theta is not None:
+                raise ValueError(
+                    f"{layer.label()}: expected a model without weights yet. Received: one that has been used, and would "
+                    "lose them; build the whole model first, then copy them with load_state_dict"
+                )
             layer.is_root = False
             layer.parameters, layer.buffers, layer._theta, layer._grad = {}, {}, None, None
         return layer
@@ -86,15 +95,17 @@ class Model(Layer):
                 layer.own_buffers[name] = layer.own_buffers[name].astype(self.model_dtype)
                 self.buffers[f"{path}.{name}"] = layer.own_buffers[name]
         self._all = list(self.parameters.values())
+        largest = max(math.prod(layer.output_shape) for _, layer in self.walk()) * self.model_dtype.itemsize
+        self._predict_batch = min(512, max(1, PREDICT_BYTES // max(1, largest)))
 
     def allocate_parameters(self):
         """Allocate and initialise `theta`: parameter i draws from stream i of the seed."""
         if self._theta is not None:
             return
-        self._theta = self._views("_data")
+        self._theta = self._views("data")
         streams = np.random.SeedSequence(self.seed).spawn(len(self._all))
         for parameter, stream in zip(self._all, streams):
-            parameter._data[...] = parameter.initializer(parameter.shape, np.random.default_rng(stream))
+            parameter.data[...] = parameter.initializer(parameter.shape, np.random.default_rng(stream))
 
     def allocate_gradients(self):
         """Allocate `grad`, all zero."""
@@ -146,6 +157,25 @@ class Model(Layer):
 
     # Passes
 
+    def pass_forward(self, x, training):
+        """The forward pass of a container; `x` is as it should be."""
+        raise NotImplementedError(f"{type(self).__name__}.pass_forward is not written")
+
+    def pass_backward(self, dy, input_gradient):
+        """The backward pass of a container."""
+        raise NotImplementedError(f"{type(self).__name__}.pass_backward is not written")
+
+    def forward(self, x, training=False):
+        if self.is_root:
+            x = self.check_input(x)
+            self.workspace.step += training
+        return self.pass_forward(x, training)
+
+    def backward(self, dy, input_gradient=True):
+        if self.is_root:
+            dy = self.check_output_gradient(dy)
+        return self.pass_backward(dy, input_gradient)
+
     def check_input(self, x):
         """`x` as the model takes it, or an error; a non-contiguous array is copied."""
         self._check(x)
@@ -186,32 +216,36 @@ class Model(Layer):
             )
         return dy if dy.flags.c_contiguous else np.ascontiguousarray(dy)
 
-    def predict(self, x, batch_size=256):
+    def predict(self, x, batch_size=None):
         """Outputs for all samples, in batches; the result is the caller's own.
 
         Parameters
         ----------
         x : ndarray (N, *input_shape)
             A memory map works too: a batch at a time is read.
-        batch_size : int
+        batch_size : int, optional
+            By default at most 512, fewer where the largest activation would need more than 64 MB.
 
         Returns
         -------
         ndarray (N, *output_shape)
         """
         self._check(x)
-        batch_size = positive_int(batch_size, "batch_size", "predict")
-        keep, self.workspace.keep = self.workspace.keep, False
+        if batch_size is None:
+            batch_size = self._predict_batch
+        else:
+            batch_size = positive_int(batch_size, "batch_size", "predict")
+        n, workspace = len(x), self.workspace
+        keep, workspace.keep = workspace.keep, False
         try:
-            if 0 < len(x) <= batch_size:
-                y = self.forward(x).copy()
-            else:
-                y = np.empty((len(x), *self.output_shape), self.model_dtype)
-                for start in range(0, len(x), batch_size):
-                    y[start : start + batch_size] = self.forward(x[start : start + batch_size])
+            if 0 < n <= batch_size:
+                return self.pass_forward(x if x.flags.c_contiguous else np.ascontiguousarray(x), False).copy()
+            y = np.empty((n, *self.output_shape), self.model_dtype)
+            for start in range(0, n, batch_size):
+                y[start : start + batch_size] = self.forward(x[start : start + batch_size])
+            return y
         finally:
-            self.workspace.keep = keep
-        return y
+            workspace.keep = keep
 
     # State
 

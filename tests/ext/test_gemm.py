@@ -35,7 +35,7 @@ def assert_close(received, expected, K):
 @settings(max_examples=150, deadline=None)
 @given(
     SIZES, SIZES, SIZES, st.booleans(), st.booleans(), st.booleans(), st.booleans(),
-    st.sampled_from(["linear", "relu", "leaky_relu", "tanh", "gelu"]), st.sampled_from(["float32", "float64"]),
+    st.sampled_from(["linear", "relu", "leaky_relu", "tanh", "gelu"]), st.sampled_from(["float32", "float64"])
 )  # fmt: skip
 def test_equals_twin(M, N, K, trans_a, trans_b, with_bias, accumulate, activation, dtype):
     a, b, bias, out = operands(M, N, K, trans_a, trans_b, dtype)
@@ -48,7 +48,9 @@ def test_equals_twin(M, N, K, trans_a, trans_b, with_bias, accumulate, activatio
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1, 512, 784), (33, 129, 1030), (130, 65, 515), (257, 300, 64), (64, 10, 1500)])
+@pytest.mark.parametrize(
+    "shape", [(1, 512, 784), (33, 129, 1030), (130, 65, 515), (257, 300, 64), (64, 10, 1500)]
+)
 @pytest.mark.parametrize("trans", [(False, False), (False, True), (True, False), (True, True)])
 def test_blocks_and_threads(shape, trans, dtype):
     """Sizes beyond one block; the bits do not depend on the number of threads."""
@@ -76,7 +78,7 @@ def test_rows_do_not_depend_on_the_batch():
 
 
 def test_strided_input():
-    a, b, bias, out = operands(20, 30, 40, False, False, "float64")
+    a, b, _, out = operands(20, 30, 40, False, False, "float64")
     wide, tall = np.zeros((20, 80)), np.zeros((120, 30))
     wide[:, ::2], tall[::3] = a, b
     compiled.gemm(wide[:, ::2], tall[::3], out)

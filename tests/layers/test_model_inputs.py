@@ -141,7 +141,7 @@ def test_the_result_of_predict_is_the_callers_own():
     assert not np.shares_memory(identity.predict(x), x)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, "8"])
 def test_batch_size_of_predict(batch_size):
     with pytest.raises(ValueError, match="predict: batch_size: expected an integer of at least 1"):
         plain().predict(random(4, 3), batch_size)
