@@ -20,7 +20,7 @@ def vectors(n):
 
 def note(benchmark, n, numbers):
     seconds = benchmark.stats.stats.median
-    benchmark.extra_info["GB/s"] = 4 * numbers * n / seconds / 1e9
+    benchmark.extra_info["GB_per_s"] = 4 * numbers * n / seconds / 1e9
     benchmark.extra_info["ns per parameter"] = seconds / n * 1e9
 
 

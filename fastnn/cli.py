@@ -22,6 +22,11 @@ RECIPE = {"lr": 2e-3, "batch_size": 64, "dropout": 0.25, "epochs_sample": 12, "e
 SHAPES = {"n_train": 4000, "n_test": 1000, "size": 32}
 
 
+def saved_model(arguments):
+    """The file of a trained model: the one given, or that of `fastnn train --data ...`."""
+    return arguments.model or str(Path("runs", f"lenet5-{arguments.data}", "model.safetensors"))
+
+
 def load_data(name, path=None):
     """`(x_train, y_train), (x_test, y_test), class names` of a data set by its command-line name."""
     if name == "fashion-mnist-sample":
@@ -116,12 +121,12 @@ def softmax(logits):
 
 def evaluate(arguments):
     """Loss, accuracy and the accuracy of each class on a test set."""
-    model = files.load(arguments.model)
+    model = files.load(saved_model(arguments))
     check_classes(model, class_names(arguments.data), arguments.data)
     _, (x, y), names = load_data(arguments.data, arguments.path)
     result = Trainer(model, SoftmaxCrossEntropy(), Adam(), metrics=["accuracy"]).evaluate(x, y)
     matrix = metrics.confusion_matrix(y, model.predict(x).argmax(axis=1), len(names))
-    print(f"{arguments.model} on the {len(x):,} test images of {arguments.data}:")
+    print(f"{saved_model(arguments)} on the {len(x):,} test images of {arguments.data}:")
     print(f"loss {result['loss']:.4f}, accuracy {result['accuracy']:.2%}")
     width = max(map(len, names))
     for i, name in enumerate(names):
@@ -133,7 +138,7 @@ def predict(arguments):
     """The three likeliest classes of each image."""
     from .images import read_image
 
-    model = files.load(arguments.model)
+    model = files.load(saved_model(arguments))
     names = class_names(arguments.data)
     check_classes(model, names, arguments.data)
     for path in arguments.images:
@@ -202,7 +207,7 @@ def parser():
             sub.add_argument("--path", help="folder of the data set's files, if not in a usual place")
         if options.get("saved"):
             sub.add_argument(
-                "--model", default=f"runs/lenet5-{DATA[0]}/model.safetensors", help="file of a trained model"
+                "--model", help="file of a trained model (default: what train leaves for that data)"
             )
         return sub
 

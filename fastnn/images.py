@@ -63,6 +63,9 @@ def _from_picture(path, shape):
     pillow = require("PIL.Image", "plot")
     try:
         with pillow.open(path) as picture:
+            if picture.has_transparency_data:  # what shines through is white paper
+                ground = pillow.new("RGBA", picture.size, "white")
+                picture = pillow.alpha_composite(ground, picture.convert("RGBA"))
             picture = picture.convert("L" if shape[2] == 1 else "RGB").resize(shape[1::-1])
             return np.asarray(picture, dtype=np.float32).reshape(shape) / 255
     except (OSError, SyntaxError) as error:  # Pillow's answers to other formats and to broken files

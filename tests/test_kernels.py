@@ -1,5 +1,6 @@
 """The one door: both forms have every kernel with the same signature, and whole models agree."""
 
+import ast
 import importlib
 import inspect
 from pathlib import Path
@@ -110,3 +111,16 @@ def test_a_step_of_lenet_is_the_same_with_both(compiled_again):
             trainer.train_step(x[start : start + 16], y[start : start + 16])
         thetas.append(model.theta)
     assert np.abs(thetas[0] - thetas[1]).max() < 1e-5
+
+
+def test_the_stubs_name_the_same_arguments():
+    stubs = Path(kernels.__file__).with_suffix(".pyi")
+    functions = {n.name: n.args for n in ast.parse(stubs.read_text()).body if isinstance(n, ast.FunctionDef)}
+    for family, names in kernels.FAMILIES.items():
+        twins = importlib.import_module(f"fastnn.reference.{family}")
+        for name in names:
+            expected = inspect.signature(getattr(twins, name)).parameters.values()
+            arguments = functions[name].args
+            assert [a.arg for a in arguments] == [p.name for p in expected], name
+            defaults = [p.default for p in expected if p.default is not p.empty]
+            assert [ast.literal_eval(d) for d in functions[name].defaults] == defaults, name

@@ -4,9 +4,9 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx and conv_thin.pyx for few output channels), "winograd" needs less than half the multiplications for 3x3
-kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies (conv_im2col.pyx), the readable
-baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
+group, conv_planar.pyx and conv_thin.pyx for few output channels), "winograd" needs less than half the
+multiplications for 3x3 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
+(conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
 """
 
 cimport numpy as cnp

@@ -29,7 +29,7 @@ cdef inline void window(
 ) noexcept nogil:
     """target[c] = bias[c] + sum over the taps of source[tap, c] * weight[tap, c]"""
     cdef real total[BLOCK]
-    cdef int64_t i, j
+    cdef int64_t i, _j
     cdef int c
     cdef const real* s
     cdef const real* w
@@ -37,7 +37,7 @@ cdef inline void window(
         total[c] = 0
     for i in range(n_h):
         s, w = source + i * row, weight + i * weight_row
-        for j in range(n_w):
+        for _j in range(n_w):
             for c in range(n):
                 total[c] += s[c] * w[c]
             s, w = s + pixel, w + weight_pixel

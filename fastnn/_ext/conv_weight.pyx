@@ -72,7 +72,7 @@ cdef void pack_da(
     const Weights* p, int64_t group, int64_t first, int64_t last, const real* da, real* packed, real* sums
 ) noexcept nogil:
     """packed[tile, p, i] = da[p, tile*MR + i] for pixels first .. last; their sums are added to `sums`."""
-    cdef int64_t k, tile, f, n, F = p.g.f, size = p.pixels * F
+    cdef int64_t k, tile, f, F = p.g.f, size = p.pixels * F
     cdef const real* row
     cdef real* out
     for k in range(first, last):
@@ -96,7 +96,7 @@ cdef void pack_da(
 cdef int64_t list_copies(const Weights* p, int64_t column, int64_t end, Copy* copies, real* unused) noexcept nogil:
     """The vectors to copy for columns column .. end of a pixel's window."""
     cdef int64_t VL = (NR_F32 if real is float else NR_F64) // 2
-    cdef int64_t n = 0, at = column, tap, left, offset, stop
+    cdef int64_t n = 0, at = column, tap, left, offset
     cdef bint whole_row = not p.clip and p.g.dw == 1 and p.g.groups == 1
     while at < end:
         tap = at // p.cg
@@ -117,7 +117,7 @@ cdef void pack_x(
     """The columns of pixels first .. last. A vector that is too long is overwritten by the next one."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t n_bytes = NR // 2 * sizeof(real)
-    cdef int64_t C = p.g.c, W = p.g.w, step = p.g.sw * C, k = first, count, ow, ih, iw, low, high, i, q, r
+    cdef int64_t C = p.g.c, W = p.g.w, step = p.g.sw * C, k = first, count, ow, ih, iw, low, high, i, q, r, _i
     cdef const real* source
     cdef real* out
     while k < last:
@@ -148,7 +148,7 @@ cdef void pack_x(
                     memset(out + i * NR, 0, n_bytes)
             panel += count * NR
         else:
-            for i in range(count):
+            for _i in range(count):
                 if copies[0].wide:
                     memcpy(panel, source + copies[0].offset, 2 * n_bytes)
                 for q in range(1 if copies[0].wide else 0, n_copies):

@@ -4,7 +4,10 @@ cdef extern from *:
     """
     #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
       /* These ask the operating system too: it must save the wide registers. */
-      static int has_avx2(void) { __builtin_cpu_init(); return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+      static int has_avx2(void) {
+          __builtin_cpu_init();
+          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+      }
       static int has_avx512(void) {
           __builtin_cpu_init();
           return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")

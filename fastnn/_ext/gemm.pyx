@@ -17,7 +17,6 @@ import numpy as np
 cimport numpy as cnp
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.threads cimport SLOT_GEMM_A, SLOT_GEMM_B, scratch, threads_for
@@ -167,7 +166,8 @@ cdef int gemm_core(
         if b_pack != NULL:
             for j in prange(n_panels, schedule="static"):
                 pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, b_pack + j * NR * K)
-        for j in prange(n_items, schedule="dynamic"):
+        # static: a thread meets its part of a weight in its own cache again in the next call
+        for j in prange(n_items, schedule="static"):
             multiply(&p, j, out)
     return 0
 
@@ -250,3 +250,19 @@ def blas(a, b, out, bias, activation, alpha, accumulate):
         out += bias
     if activation != "linear":
         activation_forward(out, out, activation, alpha)
+
+
+def _fma_loop(int64_t n, bint double_precision=False):
+    """Operations of n rounds of independent multiply-adds on every thread; benchmarks time it for the peak."""
+    cdef int threads = threads_for(1e12)
+    cdef int64_t i
+    cdef double[64] results
+    cdef double total = 0
+    with nogil:
+        for i in prange(threads, schedule="static", num_threads=threads):
+            results[i % 64] = fma_loop_f64(n) if double_precision else fma_loop_f32(n)
+    for i in range(min(threads, 64)):
+        total += results[i]  # used, or the compiler would leave the loop out
+    if total != total:
+        raise ArithmeticError("the loop ended in NaN")
+    return 1.0 * n * threads * FMA_CHAINS * (NR_F64 if double_precision else NR_F32)

@@ -31,6 +31,8 @@
   #define PREFETCH(address)
 #endif
 
+#define FMA_CHAINS 12  /* more than latency times units, and they fit 16 registers */
+
 enum { TILE_ACCUMULATE = 1, TILE_TRANSPOSED = 2 };
 enum { ROWS_PANEL, ROWS_TAPS, ROWS_GATHER };
 

@@ -2,7 +2,7 @@
 from libc.stdint cimport int64_t
 
 cdef extern from "tile.h" nogil:
-    enum: MR, NR_F32, NR_F64, TILE_ACCUMULATE, TILE_TRANSPOSED
+    enum: MR, NR_F32, NR_F64, TILE_ACCUMULATE, TILE_TRANSPOSED, FMA_CHAINS
     ctypedef struct tile_args:
         const void* a[8]
         int64_t a_step
@@ -24,3 +24,5 @@ cdef extern from "tile.h" nogil:
     void tile_gather_f64(int mr, int n, const tile_args* p) noexcept
     void tile_taps_f32(int mr, int n, const tile_args* p) noexcept
     void tile_taps_f64(int mr, int n, const tile_args* p) noexcept
+    float fma_loop_f32(int64_t n) noexcept
+    double fma_loop_f64(int64_t n) noexcept

@@ -111,3 +111,15 @@ NOINLINE void FN(tile_taps)(int mr, int n, const tile_args *p)
 }
 #undef TILE_CASE
 #undef TILE_CASES
+
+/* 2*FMA_CHAINS*VL*n operations on registers alone: what the arithmetic units can do at best. */
+NOINLINE T FN(fma_loop)(int64_t n)
+{
+    V c[FMA_CHAINS], a = SPLAT(0.5), b = SPLAT(0.25);
+    T sum = 0;
+    UNROLL for (int i = 0; i < FMA_CHAINS; i++) c[i] = SPLAT(i);
+    for (int64_t k = 0; k < n; k++) UNROLL for (int i = 0; i < FMA_CHAINS; i++) c[i] = c[i] * a + b;
+    UNROLL for (int i = 1; i < FMA_CHAINS; i++) c[0] += c[i];
+    memcpy(&sum, &c[0], sizeof(T));
+    return sum;
+}

@@ -53,8 +53,8 @@ class Model(Layer):
         if isinstance(layer, Model):
             if layer._theta is not None:
                 raise ValueError(
-                    f"{layer.label()}: expected a model without weights yet. Received: one that has been used, and would "
-                    "lose them; build the whole model first, then copy them with load_state_dict"
+                    f"{layer.label()}: expected a model without weights yet. Received: one that has been "
+                    "used, and would lose them; build the whole model first, then load_state_dict"
                 )
             layer.is_root = False
             layer.parameters, layer.buffers, layer._theta, layer._grad = {}, {}, None, None

@@ -9,7 +9,7 @@ def gemm(
     a, b, out, bias=None, trans_a=False, trans_b=False, activation="linear", alpha=0.0, accumulate=False,
     algorithm="tile",
 ):  # fmt: skip
-    """`out = activation(op(a) @ op(b) + bias)`, with `accumulate` `activation(out + op(a) @ op(b) + bias)`."""
+    """`out = activation(op(a) @ op(b) + bias)`; with `accumulate`, `out` is added before the activation."""
     product = (a.T if trans_a else a) @ (b.T if trans_b else b)
     if accumulate:
         product += out

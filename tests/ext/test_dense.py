@@ -48,7 +48,7 @@ def test_backward_equals_twin(shape, accumulate, dtype):
 
 
 def test_optional_outputs():
-    x, w, b, da = arrays((6, 5, 4), "float64")
+    x, w, _, da = arrays((6, 5, 4), "float64")
     dw = np.empty_like(w)
     compiled.dense_backward(x, w, da, None, dw, None)
     np.testing.assert_allclose(dw, da.T @ x, rtol=1e-12)

@@ -27,7 +27,7 @@ def operands(M, N, K, trans_a, trans_b, dtype, seed=0):
 
 
 def assert_close(received, expected, K):
-    """Rounding of a sum of K products of about 1: sqrt(K) times the unit roundoff of their sum of magnitudes."""
+    """Rounding of a sum of K products of about 1: sqrt(K) unit roundoffs of their magnitudes."""
     roundoff = np.finfo(received.dtype).eps / 2
     np.testing.assert_allclose(received, expected, rtol=0, atol=roundoff * (K + 16) ** 1.5)
 
