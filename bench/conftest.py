@@ -31,7 +31,7 @@ def copy(threads):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
-    """Adds `of_peak` and `of_copy` to the extra information of a benchmark, while its threads are still set."""
+    """Adds `of_peak` and `of_copy` to a benchmark's extra information, while its threads are set."""
     yield
     benchmark = item.funcargs.get("benchmark")
     if benchmark is None or not benchmark.stats:
