@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ def run(code, **variables):
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=environment | variables,
         capture_output=True, text=True, timeout=60,
+        cwd=tempfile.gettempdir(),  # not the source tree, whose package may not be built
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def test_resolution(tmp_path):
         assert picture.size == (200, 100)
 
 
-def test_nothing_global_changes():
+def test_nothing_global_changes(tmp_path):
     code = (
         "import sys, matplotlib\n"
         "before = matplotlib.rcParams.copy()\n"
@@ -42,7 +42,9 @@ def test_nothing_global_changes():
         "plots.learning_curves({'loss': [1.0, 0.5]})\n"
         "print('matplotlib.pyplot' in sys.modules, matplotlib.rcParams.copy() == before)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
     assert result.stdout.split() == ["False", "True"], result.stderr
 
 
