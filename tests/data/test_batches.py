@@ -154,8 +154,8 @@ def test_kept_batches_stay_valid():
 
 
 def test_steady_loop_allocates_nothing_that_grows():
-    x = np.zeros((512, 28, 28, 1), np.uint8)
-    batches = Batches(x, np.arange(512), 64, seed=0)
+    x = np.zeros((2048, 28, 28, 1), np.uint8)
+    batches = Batches(x, np.arange(2048), 256, seed=0)
     for _ in batches.epoch(0):
         pass
     tracemalloc.start()
@@ -166,9 +166,9 @@ def test_steady_loop_allocates_nothing_that_grows():
         now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    one_batch = 64 * 28 * 28 * 4
+    bytes_of_one_batch = 256 * 28 * 28
     assert now - before < 2000
-    assert peak - before < one_batch / 4
+    assert peak - before < bytes_of_one_batch / 2  # NumPy's own buffer for conversions takes up to 70 kB
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
