@@ -1,6 +1,5 @@
 """`fastnn.race`: one layer, every way to compute it, side by side."""
 
-import statistics
 import time
 
 import numpy as np
@@ -105,7 +104,7 @@ def median_seconds(call, seconds):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return sorted(times)[len(times) // 2]
 
 
 def _difference(result, truth):
