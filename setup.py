@@ -75,9 +75,8 @@ class BuildKernels(build_ext):
         super().build_extensions()
 
     def copy_extensions_to_source(self):
-        for (
-            ext
-        ) in self.extensions:  # the folders of the instruction sets are not packages with a source folder
+        # the folders of the instruction sets are not packages with a source folder
+        for ext in self.extensions:
             Path(*ext.name.split(".")[:-1]).mkdir(exist_ok=True)
         super().copy_extensions_to_source()
 
@@ -129,7 +128,12 @@ class BuildKernels(build_ext):
         builder = copy.copy(self)
         builder.compiler = copy.copy(self.compiler)
         builder.build_temp = str(Path(self.build_temp, isa))
+        # Dates do not tell that an earlier build in this tree had other settings.
+        settings = repr((ext.sources, ext.define_macros, compile_flags, link_flags))
+        stamp = Path(builder.build_temp, f"{ext.name}{'.inplace' if self.inplace else ''}.settings")
+        builder.force = self.force or not stamp.exists() or stamp.read_text() != settings
         build_ext.build_extension(builder, ext)
+        stamp.write_text(settings)
 
 
 def extensions():
