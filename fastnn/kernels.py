@@ -9,8 +9,10 @@ import importlib
 #: Family -> names. A family is a file of the same name in `_ext/` and in `reference/`.
 FAMILIES = {
     "gemm": ["gemm"],
-    "dense": ["dense_forward", "dense_backward"],
-    "conv": ["conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight", "im2col", "col2im"],
+    "dense": ["dense_prepare", "dense_forward", "dense_backward"],
+    "conv": [
+        "conv2d_prepare", "conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight", "im2col", "col2im",
+    ],
     "pooling": [
         "max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward",
         "global_avg_pool2d_forward", "global_avg_pool2d_backward",
@@ -19,6 +21,7 @@ FAMILIES = {
     "activations": [
         "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
     ],
+    "concat": ["concat_forward", "concat_backward"],
     "losses": ["softmax_cross_entropy", "squared_error"],
     "dropout": ["dropout_forward", "dropout_backward"],
     "optimizers": ["sgd_step", "momentum_step", "adam_step"],

@@ -22,8 +22,15 @@ def gemm(
     accumulate: bool = False,
     algorithm: str = "tile",
 ) -> None: ...
+def dense_prepare(weight: _Array) -> _Array | None: ...
 def dense_forward(
-    x: _Array, weight: _Array, bias: _Array | None, y: _Array, activation: str = "linear", alpha: float = 0.0
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    y: _Array,
+    activation: str = "linear",
+    alpha: float = 0.0,
+    prepared: _Array | None = None,
 ) -> None: ...
 def dense_backward(
     x: _Array,
@@ -34,6 +41,15 @@ def dense_backward(
     db: _Array | None,
     accumulate: bool = False,
 ) -> None: ...
+def conv2d_prepare(
+    weight: _Array,
+    input_shape: tuple[int, int, int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int = 1,
+    algorithm: str = "auto",
+) -> tuple[str, _Array | None]: ...
 def conv2d_forward(
     x: _Array,
     weight: _Array,
@@ -46,6 +62,7 @@ def conv2d_forward(
     activation: str = "linear",
     alpha: float = 0.0,
     algorithm: str = "auto",
+    prepared: _Array | None = None,
 ) -> None: ...
 def conv2d_backward_input(
     da: _Array,
@@ -205,3 +222,5 @@ def adam_step(
     eps_mode: str = "outside",
     bias_correction: bool = True,
 ) -> None: ...
+def concat_forward(x: _Array, y: _Array, start: int) -> None: ...
+def concat_backward(dy: _Array, dx: _Array, start: int) -> None: ...

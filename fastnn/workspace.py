@@ -73,10 +73,14 @@ class Workspace:
         pool.append(array)
         return array
 
+    def arrays(self):
+        """All buffers, free or not."""
+        return [array for pool in self._pools.values() for array in pool]
+
     @property
     def n_bytes(self):
         """Memory held, in bytes."""
-        return sum(array.nbytes for pool in self._pools.values() for array in pool)
+        return sum(array.nbytes for array in self.arrays())
 
     def clear(self):
         """Let go of all buffers; those in use live on with their users."""

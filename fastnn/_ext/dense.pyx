@@ -1,10 +1,12 @@
 """The dense layer: three matrix products and a sum."""
 
+from fastnn.workspace import aligned_empty
+
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
-from fastnn._ext.gemm cimport gemm_core
+from fastnn._ext.gemm cimport gemm_core, gemm_prepare, gemm_prepared, prepared_size
 from fastnn._ext.threads cimport threads_for
 
 cnp.import_array()
@@ -17,6 +19,7 @@ def dense_forward(
     cnp.ndarray y,       # OUT (N, out)
     str activation="linear",
     double alpha=0.0,
+    cnp.ndarray prepared=None,  # IN  what dense_prepare made of `weight`, then read in its place
 ):
     """`y = activation(x W^T + b)`."""
     cdef int typenum = real_type(x, "x")
@@ -33,22 +36,52 @@ def dense_forward(
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, N)
         b = cnp.PyArray_DATA(bias)
+    cdef void* pp = NULL
+    if prepared is not None:
+        check(prepared, "prepared", 1, typenum)
+        check_shape(prepared, "prepared", 0, prepared_size(N, K, x.itemsize))
+        pp = cnp.PyArray_DATA(prepared)
     cdef void* px = cnp.PyArray_DATA(x)
     cdef void* pw = cnp.PyArray_DATA(weight)
     cdef void* py = cnp.PyArray_DATA(y)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            status = forward[float](M, N, K, <float*>px, <float*>pw, <float*>b, <float*>py, act, alpha)
+            status = forward[float](M, N, K, <float*>px, <float*>pw, <float*>pp, <float*>b, <float*>py, act, alpha)
         else:
-            status = forward[double](M, N, K, <double*>px, <double*>pw, <double*>b, <double*>py, act, alpha)
+            status = forward[double](M, N, K, <double*>px, <double*>pw, <double*>pp, <double*>b, <double*>py, act,
+                                     alpha)
     if status:
         raise MemoryError(f"dense_forward: no memory to pack x {(<object>x).shape}")
 
 
 cdef int forward(
-    int64_t M, int64_t N, int64_t K, const real* x, const real* w, const real* b, real* y, int act, double alpha,
+    int64_t M, int64_t N, int64_t K, const real* x, const real* w, const real* prepared, const real* b, real* y,
+    int act, double alpha,
 ) noexcept nogil:
-    return gemm_core(M, N, K, x, K, 1, w, 1, K, y, N, b, act, alpha, False, threads_for(<double>M * N * K))
+    cdef int threads = threads_for(<double>M * N * K)
+    if prepared == NULL:
+        return gemm_core(M, N, K, x, K, 1, w, 1, K, y, N, b, act, alpha, False, threads)
+    gemm_prepared(M, N, K, x, prepared, y, b, act, alpha, threads)
+    return 0
+
+
+def dense_prepare(cnp.ndarray weight):  # IN (out, in)
+    """The weights as the register tile reads them, packed once for inference: an array for `prepared`.
+
+    A call of `dense_forward` then has nothing to pack. The array is a copy: it does not follow `weight`.
+    """
+    cdef int typenum = real_type(weight, "weight")
+    check(weight, "weight", 2, typenum)
+    cdef int64_t N = weight.shape[0], K = weight.shape[1]
+    cdef cnp.ndarray prepared = aligned_empty((prepared_size(N, K, weight.itemsize),), weight.dtype)
+    cdef void* pw = cnp.PyArray_DATA(weight)
+    cdef void* pp = cnp.PyArray_DATA(prepared)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            gemm_prepare[float](N, K, <float*>pw, 1, K, <float*>pp)
+        else:
+            gemm_prepare[double](N, K, <double*>pw, 1, K, <double*>pp)
+    return prepared
 
 
 def dense_backward(

@@ -9,6 +9,8 @@ through row pointers, with a packed panel of NR columns. What is packed is the s
     dx = da W    W is (K, N): panels are pieces of its rows, read in place for small batches.
     dW = da^T x  da^T is packed, MR rows at a time.
 
+For inference W is packed once (gemm_prepare): then x is read in place and nothing is packed at a call.
+
 Each element of `out` is one sum over k in ascending order, whatever the shape, the tile and the thread.
 """
 
@@ -30,6 +32,7 @@ cdef enum:
     KC = 800        # inner size of a block: a panel of KC x NR numbers stays in the level 2 cache
     ROW_TILES = 4   # register tiles in a work item, downwards
     PANELS = 8      # and panels, sideways: items are large enough for a thread, small enough to share out
+    ROW_TILES_PREPARED = 16  # a prepared panel may come from far away: it is used for so many tiles
     IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
 
 
@@ -37,6 +40,7 @@ cdef struct Product:
     # A product whose left operand has rows contiguous in k or packed, and whose right operand is in
     # panels: panel j starts at b + j*b_panel, its k-th row at + k*ldb.
     int64_t M, N, K
+    int64_t row_tiles, panels       # of a work item
     const void* a
     int64_t a_row, a_tile, a_step   # distance between rows, between tiles of MR rows, along k
     const void* b
@@ -50,11 +54,11 @@ cdef struct Product:
 
 
 cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
-    """One work item: ROW_TILES x PANELS register tiles, KC of the inner size at a time."""
+    """One work item: row_tiles x panels register tiles, KC of the inner size at a time."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t row_items = (p.M + ROW_TILES * MR - 1) // (ROW_TILES * MR)
-    cdef int64_t tile0 = (item % row_items) * ROW_TILES, tile1 = min(tile0 + ROW_TILES, (p.M + MR - 1) // MR)
-    cdef int64_t panel0 = (item // row_items) * PANELS, panel1 = min(panel0 + PANELS, (p.N + NR - 1) // NR)
+    cdef int64_t row_items = (p.M + p.row_tiles * MR - 1) // (p.row_tiles * MR)
+    cdef int64_t tile0 = (item % row_items) * p.row_tiles, tile1 = min(tile0 + p.row_tiles, (p.M + MR - 1) // MR)
+    cdef int64_t panel0 = (item // row_items) * p.panels, panel1 = min(panel0 + p.panels, (p.N + NR - 1) // NR)
     cdef int64_t zero = 0, k0, i0, j0, i, tile, panel
     cdef int mr, n
     cdef bint last
@@ -124,6 +128,7 @@ cdef int gemm_core(
         a, b = b, a
         a_row, a_col, b_row, b_col = b_col, b_row, a_col, a_row
     p.M, p.N, p.K, p.out, p.ldc = M, N, K, out, ldc
+    p.row_tiles, p.panels = ROW_TILES, PANELS
     p.bias, p.activation, p.alpha, p.edge = bias, activation, alpha, NULL
     n_panels, n_tiles = (N + NR - 1) // NR, (M + MR - 1) // MR
     if a_col == 1:
@@ -170,6 +175,48 @@ cdef int gemm_core(
         for j in prange(n_items, schedule="static"):
             multiply(&p, j, out)
     return 0
+
+
+cdef int64_t prepared_size(int64_t N, int64_t K, int64_t itemsize) noexcept nogil:
+    """Numbers in the panels of a right operand (K, N)."""
+    cdef int64_t NR = NR_F32 if itemsize == sizeof(float) else NR_F64
+    return (N + NR - 1) // NR * NR * K
+
+
+cdef void gemm_prepare(
+    int64_t N, int64_t K,
+    const real* b, int64_t b_row, int64_t b_col,  # IN  b[k, j] at b + k*b_row + j*b_col
+    real* panels,                                 # OUT prepared_size(N, K) numbers
+) noexcept nogil:
+    """Pack the right operand for `gemm_prepared`."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t j
+    for j in range((N + NR - 1) // NR):
+        pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, panels + j * NR * K)
+
+
+cdef void gemm_prepared(
+    int64_t M, int64_t N, int64_t K,
+    const real* a,       # IN  (M, K) contiguous
+    const real* panels,  # IN  of gemm_prepare
+    real* out,           # OUT (M, N) contiguous
+    const real* bias, int activation, double alpha, int threads,
+) noexcept nogil:
+    """`out = activation(a @ b + bias)` with b packed before; the sums are those of `gemm_core`."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t row_items, n_panels, j
+    cdef Product p
+    p.M, p.N, p.K, p.row_tiles, p.panels = M, N, K, ROW_TILES_PREPARED, 1
+    p.a, p.a_row, p.a_tile, p.a_step = a, K, MR * K, 1
+    p.b, p.b_panel, p.ldb, p.edge = panels, NR * K, NR, NULL
+    p.out, p.ldc, p.bias, p.alpha, p.activation, p.flags = out, N, bias, alpha, activation, 0
+    row_items, n_panels = (M + p.row_tiles * MR - 1) // (p.row_tiles * MR), (N + NR - 1) // NR
+    if threads == 1:  # a parallel region of one thread costs half a microsecond
+        for j in range(row_items * n_panels):
+            multiply(&p, j % n_panels * row_items + j // n_panels, out)
+        return
+    for j in prange(row_items * n_panels, schedule="static", num_threads=threads):  # panel after panel
+        multiply(&p, j % n_panels * row_items + j // n_panels, out)
 
 
 cdef int64_t stride(cnp.ndarray x, str name, int axis) except? -1:

@@ -1,18 +1,26 @@
 /* Included by pack.h once for float and once for double. */
 
 #ifdef FASTNN_SHUFFLE
+/* One round for each doubling of n: rows i and i + n/2 of the n vectors are interleaved. After log2(n)
+ * rounds the numbers lie in the order of their columns: element j of vector i is number j*n + i. */
+INLINE void FN(interleave)(V *r, const int n)
+{
+    V s[VL];
+    UNROLL for (int round = 1; round < n; round *= 2) {
+        UNROLL for (int i = 0; i < n / 2; i++) {
+            s[2 * i] = __builtin_shufflevector(r[i], r[i + n / 2], LOW);
+            s[2 * i + 1] = __builtin_shufflevector(r[i], r[i + n / 2], HIGH);
+        }
+        UNROLL for (int i = 0; i < n; i++) r[i] = s[i];
+    }
+}
+
 /* dst[i*ld_dst + j] = src[j*ld_src + i] for i, j < VL */
 INLINE void FN(transpose)(const T *src, int64_t ld_src, T *dst, int64_t ld_dst)
 {
-    V r[VL], s[VL];
+    V r[VL];
     UNROLL for (int i = 0; i < VL; i++) r[i] = *(const V *)(src + i * ld_src);
-    UNROLL for (int round = 1; round < VL; round *= 2) {
-        UNROLL for (int i = 0; i < VL / 2; i++) {
-            s[2 * i] = __builtin_shufflevector(r[i], r[i + VL / 2], LOW);
-            s[2 * i + 1] = __builtin_shufflevector(r[i], r[i + VL / 2], HIGH);
-        }
-        UNROLL for (int i = 0; i < VL; i++) r[i] = s[i];
-    }
+    FN(interleave)(r, VL);
     UNROLL for (int i = 0; i < VL; i++) *(V *)(dst + i * ld_dst) = r[i];
 }
 #endif

@@ -13,6 +13,7 @@
 #define FASTNN_TILE_H
 #include "vec.h"
 #include "vmath.h"
+#include "pack.h"
 
 /* MR x 2 vectors: 12 to 16 accumulators hide the latency of two FMA units, the two vectors of b
  * and the row pointers still fit the register files (16 vectors and 15 integers before AVX-512).

@@ -66,15 +66,28 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int
         UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++)
             c[i][j] = FN(rectify)(c[i][j], act, (T)p->alpha);
     T t[MR][2 * VL];
-    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) *(V *)(t[i] + j * VL) = c[i][j];
     if (transposed) {
-        T *corner = p->out[0];
+        T flat[MR * 2 * VL], *corner = p->out[0];  /* flat[j*mr + i] */
+#ifdef FASTNN_SHUFFLE
+        if (mr == MR && MR == 8) {
+            V column[2][MR];
+            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) column[j][i] = c[i][j];
+            UNROLL for (int j = 0; j < nv; j++) FN(interleave)(column[j], MR);
+            UNROLL for (int j = 0; j < nv; j++) UNROLL for (int i = 0; i < mr; i++)
+                *(V *)(flat + (j * MR + i) * VL) = column[j][i];
+        } else
+#endif
+        {
+            UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) *(V *)(t[i] + j * VL) = c[i][j];
+            for (int j = 0; j < n; j++) UNROLL for (int i = 0; i < mr; i++) flat[j * mr + i] = t[i][j];
+        }
         if (p->flags & TILE_ACCUMULATE)
-            for (int j = 0; j < n; j++) for (int i = 0; i < mr; i++) t[i][j] += corner[j * p->ldc + i];
-        if (act != ACT_LINEAR && !early) for (int i = 0; i < mr; i++) FN(activate)(t[i], t[i], n, act, (T)p->alpha);
-        for (int j = 0; j < n; j++) UNROLL for (int i = 0; i < mr; i++) corner[j * p->ldc + i] = t[i][j];
+            for (int j = 0; j < n; j++) UNROLL for (int i = 0; i < mr; i++) flat[j * mr + i] += corner[j * p->ldc + i];
+        if (act != ACT_LINEAR && !early) FN(activate)(flat, flat, n * mr, act, (T)p->alpha);
+        for (int j = 0; j < n; j++) memcpy(corner + j * p->ldc, flat + j * mr, (size_t)mr * sizeof(T));
         return;
     }
+    UNROLL for (int i = 0; i < mr; i++) UNROLL for (int j = 0; j < nv; j++) *(V *)(t[i] + j * VL) = c[i][j];
     for (int i = 0; i < mr; i++) {
         if (bias) for (int j = 0; j < n; j++) t[i][j] += bias[j];
         if (p->flags & TILE_ACCUMULATE) for (int j = 0; j < n; j++) t[i][j] += out[i][j];

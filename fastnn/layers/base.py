@@ -68,6 +68,9 @@ class Layer:
         """Multiply-adds of one sample's forward pass."""
         return 0
 
+    def prepare(self, batch_size):
+        """Do once what depends only on the weights, which will not change any more (`for_inference`)."""
+
     # What a layer may use
 
     def add_parameter(self, name, shape, initializer, decay=True):
@@ -197,6 +200,7 @@ class WeightedLayer(Layer):
         self.bias_init = bias_init
         self.function, self.alpha = resolve_activation(activation)
         self.bias = None
+        self.prepared = None  # the weight as the kernel reads it, if it will not change any more
         self.saves_input = self.function in kernels.SAVES_INPUT
 
     def create_weight(self, weight_shape):

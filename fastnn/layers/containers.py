@@ -181,7 +181,7 @@ class Concat(Model):
         y = self.buffer((x.shape[0], *self.output_shape))
         start = 0
         for branch, end in zip(self.branches, self._ends):
-            y[..., start:end] = branch.forward(x, training)
+            kernels.concat_forward(branch.forward(x, training), y, start)
             if not self.workspace.keep:
                 branch.saved = None
             start = end
@@ -193,7 +193,7 @@ class Concat(Model):
         total, start = None, 0
         for branch, end in zip(self.branches, self._ends):
             part = self.buffer((*dy.shape[:-1], end - start))
-            part[...] = dy[..., start:end]
+            kernels.concat_backward(dy, part, start)
             dx = branch.backward(part, input_gradient)
             start = end
             if not input_gradient:

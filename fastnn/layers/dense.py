@@ -53,7 +53,10 @@ class Dense(WeightedLayer):
 
     def linear(self, x, y, activation, alpha):
         bias = None if self.bias is None else self.bias.data
-        kernels.dense_forward(x, self.weight.data, bias, y, activation, alpha)
+        kernels.dense_forward(x, self.weight.data, bias, y, activation, alpha, self.prepared)
+
+    def prepare(self, batch_size):
+        self.prepared = kernels.dense_prepare(self.weight.data)
 
     def forward(self, x, training=False):
         return self.forward_to(x, self.buffer((x.shape[0], self.units)))

@@ -3,7 +3,11 @@
 from .activations import activation_forward
 
 
-def dense_forward(x, weight, bias, y, activation="linear", alpha=0.0):
+def dense_prepare(weight):
+    """What `dense_forward` takes as `prepared`: the compiled one packs the weight, here there is nothing to do."""
+
+
+def dense_forward(x, weight, bias, y, activation="linear", alpha=0.0, prepared=None):
     """`y = activation(x W^T + b)`; x (N, in), weight (out, in), bias (out,) or None, y (N, out)."""
     a = x @ weight.T
     if bias is not None:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from fastnn._ext import dense as compiled
+from fastnn._ext.threads import get_num_threads, set_num_threads
 from fastnn.reference import dense as reference
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
 
 SHAPES = [(16, 4, 16), (1, 7, 5), (33, 50, 17), (0, 3, 4), (5, 1, 1), (130, 784, 65)]
 
@@ -45,6 +54,22 @@ def test_backward_equals_twin(shape, accumulate, dtype):
         results.append((dx, dw, db))
     for received, expected in zip(*results):
         np.testing.assert_allclose(received, expected, **tolerance(dtype, shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [*SHAPES, (8, 801, 40), (200, 30, 70)])
+def test_prepared_weights_give_the_same_bits(shape, dtype):
+    x, w, b, y = arrays(shape, dtype)
+    expected, prepared = np.full_like(y, 9), compiled.dense_prepare(w)
+    for threads in (1, 2, 3):
+        set_num_threads(threads)
+        for activation in ("relu", "tanh"):
+            compiled.dense_forward(x, w, b, expected, activation)
+            compiled.dense_forward(x, w, b, y, activation, 0.0, prepared)
+            np.testing.assert_array_equal(y, expected)
+    wrong = np.zeros(prepared.size + 1, dtype)
+    with pytest.raises(ValueError, match=f"prepared: expected length {prepared.size}"):
+        compiled.dense_forward(x, w, b, y, "relu", 0.0, wrong)
 
 
 def test_optional_outputs():
