@@ -161,7 +161,7 @@ class Plan:
 
     def __init__(self, model, n):
         self.model = model
-        self.steps: list[tuple[Any, tuple, list]] = []
+        self.steps: list[Any] = []
         self.memory: Any = None
         rng = np.random.default_rng(0)
         shape, dtype = (n, *model.input_shape), model.model_dtype

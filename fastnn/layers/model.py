@@ -247,6 +247,34 @@ class Model(Layer):
         finally:
             workspace.keep = keep
 
+    def for_inference(self, batch_size=None):
+        """The model prepared for prediction: weights packed once, BatchNorm folded, buffers planned.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Most samples at a time; its plan is made at once. By default each size is planned when it comes.
+
+        Returns
+        -------
+        InferenceModel
+            With a copy of the weights and `predict(x)`.
+        """
+        from ..inference import InferenceModel
+
+        self._need_built()
+        return InferenceModel(self, batch_size)
+
+    def fold_batchnorm(self):
+        """A new model without the BatchNorm layers behind Dense and Conv2D: their weights take them over.
+
+        It computes the same as this one outside training, with fewer passes over memory.
+        """
+        from ..inference import fold_batchnorm
+
+        self._need_built()
+        return fold_batchnorm(self)
+
     # State
 
     def state_dict(self):
@@ -314,6 +342,12 @@ class Model(Layer):
         if self.input_shape is None:
             self._need_built()
         return summary(self)
+
+    def profile(self, x, y=None, loss=None, seconds=1.0):
+        """Where the time of a training step on `x` goes, layer by layer: `fastnn.profiling.profile`."""
+        from ..profiling import profile
+
+        return profile(self, x, y, loss, seconds)
 
     def __getitem__(self, name):
         """A layer by its path, `model["conv1"]`, or by its position."""
