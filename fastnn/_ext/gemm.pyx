@@ -33,6 +33,8 @@ cdef enum:
     ROW_TILES = 4   # register tiles in a work item, downwards
     PANELS = 8      # and panels, sideways: items are large enough for a thread, small enough to share out
     ROW_TILES_PREPARED = 16  # a prepared panel may come from far away: it is used for so many tiles
+    PACK_PANELS = 4  # panels that are packed together,
+    PACK_ROWS = 64   # and rows at a time
     IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
 
 
@@ -105,6 +107,24 @@ cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
             return
 
 
+cdef void pack_panels(
+    int64_t N, int64_t K, const real* b, int64_t b_row, int64_t b_col, int64_t group, real* panels,
+) noexcept nogil:
+    """PACK_PANELS panels of the right operand, PACK_ROWS rows at a time.
+
+    Panel after panel would touch 128 bytes of each row: a page of memory for little, and with rows of 2^n
+    bytes always the same few places of the caches.
+    """
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t panel0 = group * PACK_PANELS, panel1 = min(panel0 + PACK_PANELS, (N + NR - 1) // NR)
+    cdef int64_t block, k, panel
+    for block in range((K + PACK_ROWS - 1) // PACK_ROWS):
+        k = block * PACK_ROWS
+        for panel in range(panel0, panel1):
+            pack_columns(b + k * b_row + panel * NR * b_col, b_row, b_col, min(<int64_t>PACK_ROWS, K - k),
+                         min(NR, N - panel * NR), NR, panels + panel * NR * K + k * NR)
+
+
 cdef int gemm_core(
     int64_t M, int64_t N, int64_t K,
     const real* a, int64_t a_row, int64_t a_col,      # IN  a[i, k] at a + i*a_row + k*a_col
@@ -115,7 +135,7 @@ cdef int gemm_core(
 ) noexcept nogil:
     """`out = activation(a @ b + bias)`, or `activation(out + a @ b + bias)`; -1 without memory."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t n_panels, n_tiles, n_items, j
+    cdef int64_t n_panels, n_tiles, n_items, n_packs, j
     cdef real* a_pack = NULL
     cdef real* b_pack = NULL
     cdef Product p
@@ -154,13 +174,14 @@ cdef int gemm_core(
             return -1
         p.b, p.b_panel, p.ldb = b_pack, NR * K, NR
     n_items = (n_tiles + ROW_TILES - 1) // ROW_TILES * ((n_panels + PANELS - 1) // PANELS)
+    n_packs = (n_panels + PACK_PANELS - 1) // PACK_PANELS
     if threads == 1 or n_items == 1:
         if a_pack != NULL:
             for j in range(n_tiles):
                 pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
         if b_pack != NULL:
-            for j in range(n_panels):
-                pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, b_pack + j * NR * K)
+            for j in range(n_packs):
+                pack_panels(N, K, b, b_row, b_col, j, b_pack)
         for j in range(n_items):
             multiply(&p, j, out)
         return 0
@@ -169,8 +190,8 @@ cdef int gemm_core(
             for j in prange(n_tiles, schedule="static"):
                 pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
         if b_pack != NULL:
-            for j in prange(n_panels, schedule="static"):
-                pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, b_pack + j * NR * K)
+            for j in prange(n_packs, schedule="static"):
+                pack_panels(N, K, b, b_row, b_col, j, b_pack)
         # static: a thread meets its part of a weight in its own cache again in the next call
         for j in prange(n_items, schedule="static"):
             multiply(&p, j, out)
@@ -191,8 +212,8 @@ cdef void gemm_prepare(
     """Pack the right operand for `gemm_prepared`."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t j
-    for j in range((N + NR - 1) // NR):
-        pack_columns(b + j * NR * b_col, b_row, b_col, K, min(NR, N - j * NR), NR, panels + j * NR * K)
+    for j in range((N + NR * PACK_PANELS - 1) // (NR * PACK_PANELS)):
+        pack_panels(N, K, b, b_row, b_col, j, panels)
 
 
 cdef void gemm_prepared(
