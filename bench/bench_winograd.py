@@ -1,8 +1,8 @@
 """Winograd beside the direct convolution. Run: pytest bench/bench_winograd.py --benchmark-only
 
-`gflops` counts the operations of the direct convolution, 2 * 9 * C * F for each output, over the median time;
-the filters are transformed in every call, as in training. The batches are those of a 3x3 layer of a VGG or a
-ResNet on 32x32 images.
+`gflops` counts the operations of the direct convolution, 2 * KH * KW * C * F for each output, over the median
+time; the filters are transformed in every call, as in training, except in test_prepared_forward. The batches
+are those of 3x3 layers of a VGG or a ResNet on 32x32 images, and of 5x5 layers.
 """
 
 import numpy as np
@@ -11,10 +11,11 @@ import pytest
 from fastnn._ext import conv, winograd
 from fastnn._ext.threads import get_num_threads, set_num_threads
 
-PADDING, ONE = (1, 1, 1, 1), (1, 1)
-SHAPES = [  # N, H = W, C, F
-    (8, 32, 64, 64), (8, 16, 128, 128), (16, 8, 256, 256), (32, 4, 512, 512),
-    (8, 56, 64, 64), (1, 14, 256, 256),
+ONE = (1, 1)
+SHAPES = [  # N, H = W, C, F, KH = KW
+    (8, 32, 64, 64, 3), (8, 16, 128, 128, 3), (16, 8, 256, 256, 3), (32, 4, 512, 512, 3),
+    (8, 56, 64, 64, 3), (1, 14, 256, 256, 3),
+    (32, 16, 64, 64, 5), (32, 28, 32, 32, 5), (16, 28, 192, 32, 5), (1, 16, 128, 128, 5),
 ]  # fmt: skip
 
 
@@ -26,12 +27,16 @@ def threads(request):
     set_num_threads(before)
 
 
-@pytest.fixture(params=SHAPES, ids="{0[0]}x{0[1]}x{0[1]}x{0[2]}-{0[3]}".format)
+@pytest.fixture(params=SHAPES, ids="{0[0]}x{0[1]}x{0[1]}x{0[2]}-{0[3]}-{0[4]}".format)
 def arrays(request):
-    n, h, c, f = request.param
+    n, h, c, f, k = request.param
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)  # noqa: E731
-    return draw(n, h, h, c), draw(f, 3, 3, c), draw(f), draw(n, h, h, f)
+    return draw(n, h, h, c), draw(f, k, k, c), draw(f), draw(n, h, h, f)
+
+
+def padding(weight):
+    return (weight.shape[1] // 2,) * 4
 
 
 def measure(benchmark, function, x, weight):
@@ -44,26 +49,40 @@ def measure(benchmark, function, x, weight):
 
 def test_forward(benchmark, arrays):
     x, weight, bias, y = arrays
-    measure(benchmark, lambda: winograd.winograd_forward(x, weight, bias, y, PADDING, "relu"), x, weight)
+    measure(
+        benchmark, lambda: winograd.winograd_forward(x, weight, bias, y, padding(weight), "relu"), x, weight
+    )
+
+
+@pytest.mark.parametrize("algorithm", ["winograd", "direct"])
+def test_prepared_forward(benchmark, arrays, algorithm):
+    x, weight, bias, y = arrays
+    geometry = ONE, padding(weight), ONE, 1
+    _, prepared = conv.conv2d_prepare(weight, x.shape, *geometry, algorithm)
+
+    def run():
+        conv.conv2d_forward(x, weight, bias, y, *geometry, "relu", 0.0, algorithm, prepared)
+
+    measure(benchmark, run, x, weight)
 
 
 def test_backward_input(benchmark, arrays):
     x, weight, _, da = arrays
     dx = np.empty_like(x)
-    measure(benchmark, lambda: winograd.winograd_backward_input(da, weight, dx, PADDING), x, weight)
+    measure(benchmark, lambda: winograd.winograd_backward_input(da, weight, dx, padding(weight)), x, weight)
 
 
 def test_backward_weight(benchmark, arrays):
     x, weight, _, da = arrays
     dw = np.empty_like(weight)
-    measure(benchmark, lambda: winograd.winograd_backward_weight(x, da, dw, PADDING), x, weight)
+    measure(benchmark, lambda: winograd.winograd_backward_weight(x, da, dw, padding(weight)), x, weight)
 
 
 def test_direct_forward(benchmark, arrays):
     x, weight, bias, y = arrays
 
     def run():
-        conv.conv2d_forward(x, weight, bias, y, ONE, PADDING, ONE, 1, "relu", 0.0, "direct")
+        conv.conv2d_forward(x, weight, bias, y, ONE, padding(weight), ONE, 1, "relu", 0.0, "direct")
 
     measure(benchmark, run, x, weight)
 
@@ -73,7 +92,7 @@ def test_direct_backward_input(benchmark, arrays):
     dx = np.empty_like(x)
 
     def run():
-        conv.conv2d_backward_input(da, weight, dx, ONE, PADDING, ONE, 1, "direct")
+        conv.conv2d_backward_input(da, weight, dx, ONE, padding(weight), ONE, 1, "direct")
 
     measure(benchmark, run, x, weight)
 
@@ -83,6 +102,6 @@ def test_direct_backward_weight(benchmark, arrays):
     dw = np.empty_like(weight)
 
     def run():
-        conv.conv2d_backward_weight(x, da, dw, None, ONE, PADDING, ONE, 1, False, "direct")
+        conv.conv2d_backward_weight(x, da, dw, None, ONE, padding(weight), ONE, 1, False, "direct")
 
     measure(benchmark, run, x, weight)

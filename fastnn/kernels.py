@@ -11,7 +11,8 @@ FAMILIES = {
     "gemm": ["gemm"],
     "dense": ["dense_prepare", "dense_forward", "dense_backward"],
     "conv": [
-        "conv2d_prepare", "conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight", "im2col", "col2im",
+        "conv2d_prepare", "conv2d_forward", "conv2d_backward_input", "conv2d_backward_weight",
+        "im2col", "col2im",
     ],
     "pooling": [
         "max_pool2d_forward", "max_pool2d_backward", "avg_pool2d_forward", "avg_pool2d_backward",

@@ -1,14 +1,16 @@
-"""Convolution of channels-last images: checks of arguments and the choice of the algorithm.
+"""Convolution of channels-last images: the choice of the algorithm.
 
     y[n, oh, ow, f] = act(bias[f] + sum over kh, kw, c of x[n, oh*sh - top + kh*dh, ow*sw - left + kw*dw, c]
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
 group, conv_planar.pyx and conv_thin.pyx for few output channels), "winograd" needs less than half the
-multiplications for 3x3 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
+multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
 (conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
+conv_geometry.pyx checks the arguments.
 """
 
+import numpy as np
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
@@ -17,75 +19,21 @@ from fastnn._ext.conv_bias cimport bias_gradient
 from fastnn._ext.conv_depthwise cimport (
     depthwise_backward_input, depthwise_backward_weight, depthwise_forward, is_depthwise
 )
-from fastnn._ext.conv_direct cimport direct_backward_input, direct_forward
+from fastnn._ext.conv_direct cimport direct_backward_input, direct_forward, direct_prepare, n_direct_prepared
+from fastnn._ext.conv_geometry cimport read_columns, read_geometry, read_weight
 from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
 )
 from fastnn._ext.conv_plan cimport Geometry
-from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward
+from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward, planar_pays
 from fastnn._ext.conv_thin cimport is_thin, thin_backward_weight
 from fastnn._ext.conv_weight cimport direct_backward_weight
 from fastnn._ext.winograd cimport (
     backward_input as winograd_backward_input, backward_weight as winograd_backward_weight,
-    forward as winograd_forward, winograd_pays
+    forward as winograd_forward, n_prepared, prepare as winograd_prepare, prepared_pays, winograd_pays
 )
 
 cnp.import_array()
-
-
-cdef int64_t pair(value, str name, int64_t least, int64_t* second) except? -1:
-    """Two numbers of a tuple: the first is returned, the second goes to `second`."""
-    cdef int64_t first
-    try:
-        first, second[0] = value
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected two whole numbers (height, width). Received: {value!r}") from None
-    if first < least or second[0] < least:
-        raise ValueError(f"{name}: expected two numbers >= {least}. Received: {value!r}")
-    return first
-
-
-cdef int read_window(Geometry* g, stride, padding, dilation) except -1:
-    """Stride, padding and dilation, and from them the size of the output."""
-    g.sh = pair(stride, "stride", 1, &g.sw)
-    g.dh = pair(dilation, "dilation", 1, &g.dw)
-    try:
-        g.top, g.bottom, g.left, g.right = padding
-    except (TypeError, ValueError):
-        raise ValueError(f"padding: expected (top, bottom, left, right). Received: {padding!r}") from None
-    if g.top < 0 or g.bottom < 0 or g.left < 0 or g.right < 0:
-        raise ValueError(f"padding: expected four numbers >= 0. Received: {padding!r}")
-    cdef int64_t height = g.h + g.top + g.bottom - (g.kh - 1) * g.dh - 1
-    cdef int64_t width = g.w + g.left + g.right - (g.kw - 1) * g.dw - 1
-    if height < 0 or width < 0 or g.kh < 1 or g.kw < 1:
-        raise ValueError(
-            f"kernel_size: expected a window from (1, 1) to the padded image. Received: kernel ({g.kh}, {g.kw}) "
-            f"with dilation {dilation} on ({g.h}, {g.w}) with padding {padding}"
-        )
-    g.oh, g.ow = height // g.sh + 1, width // g.sw + 1
-    return 0
-
-
-cdef int read_geometry(
-    Geometry* g, cnp.ndarray x, str x_name, cnp.ndarray weight, str weight_name, cnp.ndarray y, str y_name,
-    stride, padding, dilation, groups, int typenum,
-) except -1:
-    """Check the three arrays of a convolution against each other."""
-    check(x, x_name, 4, typenum)
-    check(weight, weight_name, 4, typenum)
-    check(y, y_name, 4, typenum)
-    g.n, g.h, g.w, g.c = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
-    g.f, g.kh, g.kw, g.groups = weight.shape[0], weight.shape[1], weight.shape[2], groups
-    if g.groups < 1 or g.c % g.groups or g.f % g.groups:
-        raise ValueError(
-            f"groups: expected a divisor of the {g.c} channels and of the {g.f} filters. Received: {groups}")
-    check_shape(weight, weight_name, 3, g.c // g.groups)
-    read_window(g, stride, padding, dilation)
-    check_shape(y, y_name, 0, g.n)
-    check_shape(y, y_name, 1, g.oh)
-    check_shape(y, y_name, 2, g.ow)
-    check_shape(y, y_name, 3, g.f)
-    return 0
 
 
 cdef enum:
@@ -96,27 +44,28 @@ cdef enum:
 
 
 cdef bint fits_winograd(const Geometry* g) noexcept nogil:
-    return (g.kh == 3 and g.kw == 3 and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1 and g.groups == 1
-            and max(max(g.top, g.bottom), max(g.left, g.right)) <= 2)
+    return ((g.kh == 3 or g.kh == 5) and g.kw == g.kh and g.sh == 1 and g.sw == 1 and g.dh == 1 and g.dw == 1
+            and g.groups == 1 and max(max(g.top, g.bottom), max(g.left, g.right)) < g.kh)
 
 
-cdef int choose(const Geometry* g, str algorithm) except -1:
-    """The algorithm of a convolution, by its shape if `algorithm` is "auto"."""
+cdef int choose(const Geometry* g, str algorithm, bint prepared=False) except -1:
+    """The algorithm of a convolution, by its shape if `algorithm` is "auto", for filters `prepared` or not."""
     if algorithm == "im2col":
         return IM2COL
     if algorithm == "winograd":
         if not fits_winograd(g):
             raise ValueError(
-                f"algorithm: expected 'auto', 'direct' or 'im2col' for this convolution; 'winograd' is for 3x3 kernels "
-                f"with stride 1, dilation 1, one group and padding up to 2. Received: kernel ({g.kh}, {g.kw}), stride "
-                f"({g.sh}, {g.sw}), dilation ({g.dh}, {g.dw}), groups {g.groups}, padding "
-                f"({g.top}, {g.bottom}, {g.left}, {g.right})"
+                f"algorithm: expected 'auto', 'direct' or 'im2col' for this convolution; 'winograd' is for 3x3 and "
+                f"5x5 kernels with stride 1, dilation 1, one group and padding smaller than the kernel. Received: "
+                f"kernel ({g.kh}, {g.kw}), stride ({g.sh}, {g.sw}), dilation ({g.dh}, {g.dw}), groups {g.groups}, "
+                f"padding ({g.top}, {g.bottom}, {g.left}, {g.right})"
             )
         return WINOGRAD
     if algorithm != "auto" and algorithm != "direct":
         raise ValueError(f"algorithm: expected 'auto', 'direct', 'winograd' or 'im2col'. Received: {algorithm!r}")
-    if algorithm == "auto" and fits_winograd(g) and winograd_pays(g.n, g.oh, g.ow, g.c, g.f):
-        return WINOGRAD
+    if algorithm == "auto" and fits_winograd(g):
+        if (prepared_pays if prepared else winograd_pays)(g.n, g.oh, g.ow, g.c, g.f, g.kh):
+            return WINOGRAD
     return DEPTHWISE if is_depthwise(g) else DIRECT
 
 
@@ -129,19 +78,36 @@ cdef int no_memory(const Geometry* g) except -1:
                       f"({g.f}, {g.kh}, {g.kw}, {g.c // g.groups})")
 
 
+cdef int64_t prepared_size(int algorithm, const Geometry* g, int typenum) noexcept nogil:
+    """Numbers that conv2d_prepare writes, 0 for the forms that read the weights in place."""
+    cdef bint is_float = typenum == cnp.NPY_FLOAT32
+    if algorithm == WINOGRAD:
+        return n_prepared(g.c, g.f, g.kh, <float*>NULL) if is_float else n_prepared(g.c, g.f, g.kh, <double*>NULL)
+    if algorithm == DIRECT:
+        return n_direct_prepared(g, <float*>NULL) if is_float else n_direct_prepared(g, <double*>NULL)
+    return 0
+
+
 cdef int forward(
-    int algorithm, const Geometry* g, const real* x, const real* weight, const real* bias, real* y,
-    int activation, double alpha,
+    int algorithm, const Geometry* g, const real* x, const real* weight, const real* prepared, const real* bias,
+    real* y, int activation, double alpha,
 ) noexcept nogil:
     if algorithm == IM2COL:
         return im2col_forward(g, x, weight, bias, y, activation, alpha)
     if algorithm == DEPTHWISE:
         return depthwise_forward(g, x, weight, bias, y, activation, alpha)
     if algorithm == WINOGRAD:
-        return winograd_forward(x, weight, bias, y, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow, activation,
-                                alpha)
+        return winograd_forward(x, weight, bias, y, prepared, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow,
+                                activation, alpha)
     cdef int status = planar_forward(g, x, weight, bias, y, activation, alpha)
-    return direct_forward(g, x, weight, bias, y, activation, alpha) if status > 0 else status
+    return direct_forward(g, x, weight, prepared, bias, y, activation, alpha) if status > 0 else status
+
+
+cdef void prepare(int algorithm, const Geometry* g, const real* weight, real* prepared) noexcept nogil:
+    if algorithm == WINOGRAD:
+        winograd_prepare(weight, g.c, g.f, g.kh, prepared)
+    else:
+        direct_prepare(g, weight, prepared)
 
 
 cdef int backward_input(int algorithm, const Geometry* g, const real* da, const real* weight, real* dx) noexcept nogil:
@@ -150,7 +116,7 @@ cdef int backward_input(int algorithm, const Geometry* g, const real* da, const 
     if algorithm == DEPTHWISE:
         return depthwise_backward_input(g, da, weight, dx)
     if algorithm == WINOGRAD:
-        return winograd_backward_input(da, weight, dx, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow)
+        return winograd_backward_input(da, weight, dx, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow)
     cdef int status = planar_backward_input(g, da, weight, dx)
     return direct_backward_input(g, da, weight, dx) if status > 0 else status
 
@@ -165,7 +131,7 @@ cdef int backward_weight(
     if algorithm == WINOGRAD:
         if db != NULL and bias_gradient(g, da, db, accumulate):
             return -1
-        return winograd_backward_weight(x, da, dw, g.n, g.h, g.w, g.c, g.f, g.top, g.left, g.oh, g.ow, accumulate)
+        return winograd_backward_weight(x, da, dw, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow, accumulate)
     if is_thin(g, x):
         return thin_backward_weight(g, x, da, dw, db, accumulate)
     return direct_backward_weight(g, x, da, dw, db, accumulate)
@@ -177,6 +143,7 @@ def conv2d_forward(
     cnp.ndarray bias,     # IN  (F,) or None
     cnp.ndarray y,        # OUT (N, OH, OW, F)
     stride, padding, dilation, groups=1, str activation="linear", double alpha=0.0, str algorithm="auto",
+    cnp.ndarray prepared=None,   # IN  (size,) from `conv2d_prepare`, or None
 ):
     """Convolution (cross-correlation) with bias and activation, into `y`.
 
@@ -187,6 +154,8 @@ def conv2d_forward(
     padding : (int, int, int, int)
         Zeros at the top, bottom, left and right.
     algorithm : {"auto", "direct", "winograd", "im2col"}
+    prepared : array or None
+        What `conv2d_prepare` returned together with this `algorithm`; it saves time and changes no bit of `y`.
 
     Raises
     ------
@@ -200,19 +169,76 @@ def conv2d_forward(
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, g.f)
     cdef int chosen = choose(&g, algorithm)
+    if prepared is not None:
+        check(prepared, "prepared", 1, typenum)
+        if prepared.shape[0] != prepared_size(chosen, &g, typenum):
+            raise ValueError(
+                f"prepared: expected what conv2d_prepare returned for this convolution, "
+                f"{prepared_size(chosen, &g, typenum)} numbers, together with its algorithm. Received: "
+                f"shape={(<object>prepared).shape}, algorithm={algorithm!r}")
     cdef void* px = data(x)
     cdef void* pw = data(weight)
+    cdef void* pp = data(prepared)
     cdef void* pb = data(bias)
     cdef void* py = data(y)
     if g.n == 0 or g.f == 0:
         return
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            status = forward[float](chosen, &g, <float*>px, <float*>pw, <float*>pb, <float*>py, act, alpha)
+            status = forward[float](
+                chosen, &g, <float*>px, <float*>pw, <float*>pp, <float*>pb, <float*>py, act, alpha)
         else:
-            status = forward[double](chosen, &g, <double*>px, <double*>pw, <double*>pb, <double*>py, act, alpha)
+            status = forward[double](
+                chosen, &g, <double*>px, <double*>pw, <double*>pp, <double*>pb, <double*>py, act, alpha)
     if status:
         no_memory(&g)
+
+
+def conv2d_prepare(
+    cnp.ndarray weight,   # IN  (F, KH, KW, C // groups)
+    input_shape, stride, padding, dilation, groups=1, str algorithm="auto",
+):
+    """What `conv2d_forward` would make of the weights in every call, made once, for inference.
+
+    Parameters
+    ----------
+    input_shape : (int, int, int, int)
+        (N, H, W, C) of the images to come; with `algorithm="auto"` it says which algorithm is the fastest.
+
+    Returns
+    -------
+    algorithm : {"direct", "winograd", "im2col"}
+    prepared : array (size,) or None
+        The transformed filters of "winograd", the panels of "direct"; None where the weights are read in place.
+        It is for calls with that `algorithm` and any batch and image size, in this process, until `weight` changes.
+    """
+    cdef Geometry g
+    cdef int typenum = real_type(weight, "weight")
+    try:
+        g.n, g.h, g.w, g.c = input_shape
+    except (TypeError, ValueError):
+        raise ValueError(f"input_shape: expected four numbers (N, H, W, C). Received: {input_shape!r}") from None
+    read_weight(&g, weight, "weight", stride, padding, dilation, groups, typenum)
+    cdef int chosen = choose(&g, algorithm, True)
+    cdef str name = {IM2COL: "im2col", WINOGRAD: "winograd"}.get(chosen, "direct")
+    cdef bint in_place = chosen == IM2COL or chosen == DEPTHWISE
+    if chosen == DIRECT:
+        in_place = planar_pays(&g, <float*>NULL) if typenum == cnp.NPY_FLOAT32 else planar_pays(&g, <double*>NULL)
+    if in_place:
+        return name, None
+    # A cache line begins a row of the panels, wherever the allocator puts the array; the gaps between are zeros.
+    cdef int64_t size = prepared_size(chosen, &g, typenum), item = cnp.PyArray_ITEMSIZE(weight), skip
+    cdef cnp.ndarray memory = np.zeros(size + 64 // item, weight.dtype)
+    skip = (-<int64_t>cnp.PyArray_DATA(memory) & 63) // item
+    cdef cnp.ndarray prepared = memory[skip:skip + size]
+    cdef void* pw = data(weight)
+    cdef void* pp = data(prepared)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            prepare[float](chosen, &g, <float*>pw, <float*>pp)
+        else:
+            prepare[double](chosen, &g, <double*>pw, <double*>pp)
+    return name, prepared
 
 
 def conv2d_backward_input(
@@ -270,20 +296,6 @@ def conv2d_backward_weight(
                 chosen, &g, <double*>px, <double*>pa, <double*>pw, <double*>pb, accumulate)
     if status:
         no_memory(&g)
-
-
-cdef int read_columns(
-    Geometry* g, cnp.ndarray x, cnp.ndarray cols, kernel_size, stride, padding, dilation, int typenum
-) except -1:
-    check(x, "x", 4, typenum)
-    check(cols, "cols", 2, typenum)
-    g.n, g.h, g.w, g.c = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
-    g.groups = 1
-    g.kh = pair(kernel_size, "kernel_size", 1, &g.kw)
-    read_window(g, stride, padding, dilation)
-    check_shape(cols, "cols", 0, g.n * g.oh * g.ow)
-    check_shape(cols, "cols", 1, g.kh * g.kw * g.c)
-    return 0
 
 
 def im2col(

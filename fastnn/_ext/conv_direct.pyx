@@ -17,6 +17,10 @@ from fastnn._ext.threads cimport SLOT_CONV_WEIGHT, scratch, threads_for
 from fastnn._ext.tile cimport *
 
 
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
 cdef void run_item(
     const Plan* p, int64_t item, const real* source, const real* panels, const real* bias, real* target,
     int activation, double alpha,
@@ -92,39 +96,61 @@ cdef void pack_backward(
 
 
 cdef int run(
-    const Plan* p, const Geometry* g, const real* source, const real* weight, const real* bias, real* target,
-    int activation, double alpha, bint backward,
+    const Plan* p, const Geometry* g, const real* source, const real* weight, const real* prepared, const real* bias,
+    real* target, int activation, double alpha, bint backward,
 ) noexcept nogil:
+    """Pack the weights, unless `prepared` holds them, and go through the items."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t i, n_packs = p.groups * p.n_panels * g.kh
-    cdef real* panels = <real*>scratch(SLOT_CONV_WEIGHT, p.groups * p.n_panels * p.K * NR * sizeof(real))
+    cdef int64_t i, n_packs = p.groups * p.n_panels * g.kh if prepared == NULL else 0
+    cdef const real* panels = prepared
+    cdef real* packed = NULL
     cdef int threads = threads_for(<double>(p.images * p.h.size * p.w.size * p.columns * p.groups) * <double>p.K)
-    if panels == NULL:
-        return -1
+    if prepared == NULL:
+        panels = packed = <real*>scratch(SLOT_CONV_WEIGHT, p.groups * p.n_panels * p.K * NR * sizeof(real))
+        if packed == NULL:
+            return -1
     if threads == 1:
         for i in range(n_packs):
             if backward:
-                pack_backward(p, g, i, weight, panels)
+                pack_backward(p, g, i, weight, packed)
             else:
-                pack_forward(p, g, i, weight, panels)
+                pack_forward(p, g, i, weight, packed)
         for i in range(p.n_items):
             run_item(p, i, source, panels, bias, target, activation, alpha)
         return 0
     with parallel(num_threads=threads):
         for i in prange(n_packs, schedule="static"):
             if backward:
-                pack_backward(p, g, i, weight, panels)
+                pack_backward(p, g, i, weight, packed)
             else:
-                pack_forward(p, g, i, weight, panels)
+                pack_forward(p, g, i, weight, packed)
         for i in prange(p.n_items, schedule="dynamic"):
             run_item(p, i, source, panels, bias, target, activation, alpha)
     return 0
+
+
+cdef int64_t n_direct_prepared(const Geometry* g, real* unused) noexcept nogil:
+    """Numbers of all panels: whole ones, whose last columns are zero."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    return g.groups * ceil_div(g.f // g.groups, NR) * NR * g.kh * g.kw * (g.c // g.groups)
+
+
+cdef void direct_prepare(const Geometry* g, const real* weight, real* prepared) noexcept nogil:
+    """The panels that `direct_forward` packs in each call; of g only the weight's shape and the groups matter."""
+    cdef int64_t NR = NR_F32 if real is float else NR_F64
+    cdef int64_t i
+    cdef Plan p
+    p.columns, p.inner = g.f // g.groups, g.c // g.groups
+    p.K, p.n_panels = g.kh * g.kw * p.inner, ceil_div(p.columns, NR)
+    for i in range(g.groups * p.n_panels * g.kh):
+        pack_forward(&p, g, i, weight, prepared)
 
 
 cdef int direct_forward(
     const Geometry* g,
     const real* x,        # IN  (N, H, W, C)
     const real* weight,   # IN  (F, KH, KW, C // groups)
+    const real* prepared,  # IN  what `direct_prepare` wrote, or NULL
     const real* bias,     # IN  (F,) or NULL
     real* y,              # OUT (N, OH, OW, F)
     int activation, double alpha,
@@ -133,7 +159,7 @@ cdef int direct_forward(
     cdef Plan p
     if plan_forward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, x, weight, bias, y, activation, alpha, False)
+    return run(&p, g, x, weight, prepared, bias, y, activation, alpha, False)
 
 
 cdef int direct_backward_input(
@@ -146,4 +172,4 @@ cdef int direct_backward_input(
     cdef Plan p
     if plan_backward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, da, weight, <const real*>NULL, dx, 0, 0.0, True)
+    return run(&p, g, da, weight, <const real*>NULL, <const real*>NULL, dx, 0, 0.0, True)

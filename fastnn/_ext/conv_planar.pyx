@@ -21,7 +21,7 @@ cdef enum:
     REFUSED = 1         # not a case for this module
 
 
-cdef bint pays(const Geometry* g, real* unused) noexcept nogil:
+cdef bint planar_pays(const Geometry* g, real* unused) noexcept nogil:
     """Tiles of pixels take about OW/2 cycles for a tap of a row, tiles of channels F/2 for each vector of pixels."""
     cdef int64_t VL = (NR_F32 if real is float else NR_F64) // 2
     return (g.groups == 1 and g.sw == 1 and g.left >= 0 and g.f <= VL
@@ -143,7 +143,7 @@ cdef int planar_forward(
     cdef int64_t* taps
     cdef int failed = 0
     cdef int* status = &failed
-    if not pays(g, y):
+    if not planar_pays(g, y):
         return REFUSED
     rows = min(g.oh, BAND // max(<int64_t>1, g.ow * g.f * K) + 1)
     bands = (g.oh + rows - 1) // rows
@@ -176,7 +176,7 @@ cdef int planar_backward_input(
     cdef real* turned
     t.h, t.w, t.c, t.oh, t.ow, t.f = g.oh, g.ow, g.f, g.h, g.w, g.c
     t.top, t.left = (g.kh - 1) * g.dh - g.top, (g.kw - 1) * g.dw - g.left
-    if g.sh > 1 or not pays(&t, dx):
+    if g.sh > 1 or not planar_pays(&t, dx):
         return REFUSED
     turned = <real*>scratch(SLOT_CONV_WEIGHT, g.c * taps * g.f * sizeof(real))
     if turned == NULL:

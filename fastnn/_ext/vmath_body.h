@@ -4,46 +4,61 @@
 INLINE V FN(at_least)(V x, T low) { return SELECT(x < SPLAT(low), SPLAT(low), x); }
 INLINE V FN(at_most)(V x, T high) { return SELECT(x > SPLAT(high), SPLAT(high), x); }
 INLINE V FN(magnitude)(V x) { return NUMBER(BITS(x) & ~FN(K).sign); }
+INLINE V FN(minus_magnitude)(V x) { return NUMBER(BITS(x) | FN(K).sign); }
+/* x without its lower half of digits: a product of two such numbers is exact, with or without FMA. */
+INLINE V FN(shorten)(V x) { return NUMBER(BITS(x) & FN(K).high); }
 
-/* c[0] + c[1] x + ... + c[n-1] x^(n-1) */
+/* c[0] + c[1] x + ... + c[n-1] x^(n-1); a long one as two chains that overlap, even and odd powers. */
 INLINE V FN(polynomial)(V x, const T *c, const int n)
 {
     V sum = SPLAT(c[n - 1]);
-    UNROLL_ALL for (int i = n - 2; i >= 0; i--) sum = sum * x + SPLAT(c[i]);
-    return sum;
+    if (n < 8) {
+        UNROLL_ALL for (int i = n - 2; i >= 0; i--) sum = sum * x + SPLAT(c[i]);
+        return sum;
+    }
+    V other = SPLAT(c[n - 2]), xx = x * x;
+    UNROLL_ALL for (int i = n - 3; i >= 0; i -= 2) sum = sum * xx + SPLAT(c[i]);
+    UNROLL_ALL for (int i = n - 4; i >= 0; i -= 2) other = other * xx + SPLAT(c[i]);
+    if (n % 2) return sum + x * other;
+    return other + x * sum;
 }
 #define POLYNOMIAL(x, c) FN(polynomial)(x, FN(c), (int)(sizeof FN(c) / sizeof(T)))
 
 /* 2^k for k in the low bits of `bits` (the higher ones are shifted out), k a normal exponent. */
 INLINE V FN(power_of_2)(VU bits) { return NUMBER((bits + FN(K).bias) << FN(K).mantissa); }
 
-/* e^(x + low) = 2^k (1 + r + w): returns w; k is in the low bits of *t. */
-INLINE V FN(exp_parts)(V x, V low, const int has_low, V *t, V *r)
+/* e^r - 1 - r, |r| <= ln(2) / 2 */
+INLINE V FN(exp_rest)(V r) { return r * r * POLYNOMIAL(r, EXP); }
+
+/* e^x = 2^k (1 + r + w): returns w; k is in the low bits of *t. */
+INLINE V FN(exp_parts)(V x, V *t, V *r)
 {
-    V sum = x;
-    if (has_low) sum += low;
-    *t = sum * SPLAT(LOG2_E) + SPLAT(FN(K).magic);
+    *t = x * SPLAT(LOG2_E) + SPLAT(FN(K).magic);
     V k = *t - SPLAT(FN(K).magic);
     *r = (x - k * SPLAT(FN(K).ln2_hi)) - k * SPLAT(FN(K).ln2_lo);
-    if (has_low) *r += low;
-    return *r * *r * POLYNOMIAL(*r, EXP);
+    return FN(exp_rest)(*r);
 }
 
-/* e^(x + low) for x <= 0 and |low| << 1: 2^k in two factors, so that it may become denormal. */
-INLINE V FN(exp_sum)(V x, V low, const int has_low)
+/* 2^k = *a *b for k in the low bits: two factors, so that a product with them may become denormal. */
+INLINE void FN(two_factors)(VU bits, V *a, V *b)
 {
-    V t, r;
-    x = FN(at_least)(x, FN(K).exp_min);
-    V w = FN(exp_parts)(x, low, has_low, &t, &r), p = SPLAT(1) + (r + w);
-    V half = x * SPLAT(LOG2_E / 2) + SPLAT(FN(K).magic);
-    return p * FN(power_of_2)(BITS(half)) * FN(power_of_2)(BITS(t) - BITS(half));
+    VU half = bits >> 1;
+    *a = FN(power_of_2)(half);
+    *b = FN(power_of_2)(bits - half);
 }
-INLINE V FN(exp_negative)(V x) { return FN(exp_sum)(x, SPLAT(0), 0); }
+
+/* e^x for x <= 0 */
+INLINE V FN(exp_negative)(V x)
+{
+    V t, r, a, b, w = FN(exp_parts)(FN(at_least)(x, FN(K).exp_min), &t, &r);
+    FN(two_factors)(BITS(t), &a, &b);
+    return (SPLAT(1) + (r + w)) * a * b;
+}
 
 /* e^x - 1 for expm1_min <= x <= 2 tanh_max, right to the last places near 0 too. */
 INLINE V FN(expm1_small)(V x)
 {
-    V t, r, w = FN(exp_parts)(x, SPLAT(0), 0, &t, &r), s = FN(power_of_2)(BITS(t));
+    V t, r, w = FN(exp_parts)(x, &t, &r), s = FN(power_of_2)(BITS(t));
     return s * w + (s * r + (s - SPLAT(1)));
 }
 
@@ -56,33 +71,46 @@ INLINE V FN(tanh)(V x)
     return NUMBER(BITS(y) | (BITS(x) & FN(K).sign));
 }
 
-/* 1 / (1 + e^-x) without overflow: e = exp(-|x|); *slope = sigma (1 - sigma) = e / (1 + e)^2 */
+/* 1 / (1 + e^-x) without overflow: e = exp(-|x|), q = e / (1 + e); the result is 1 - q, or q as e - e q, in
+ * which the error of q weighs little. *slope = sigma (1 - sigma) */
 INLINE V FN(sigmoid)(V x, V *slope)
 {
-    V e = FN(exp_negative)(-FN(magnitude)(x));
-    V d = SPLAT(1) + e, s = SELECT(x < 0, e, SPLAT(1)) / d;
-    if (slope) *slope = e / (d * d);
-    return s;
+    V e = FN(exp_negative)(FN(minus_magnitude)(x)), q = e / (SPLAT(1) + e), n = SELECT(x < 0, e, SPLAT(1));
+    if (slope) *slope = q - q * q;
+    return n - n * q;
 }
 
 /* log(1 + e^x) = max(x, 0) + log1p(e), e = exp(-|x|); with s = e / (2 + e),
  * log1p(e) = 2 atanh(s) = e - s (e - R), R = (2 atanh(s) - 2 s) / s */
 INLINE V FN(softplus)(V x)
 {
-    V e = FN(exp_negative)(-FN(magnitude)(x)), s = e / (SPLAT(2) + e), z = s * s;
+    V e = FN(exp_negative)(FN(minus_magnitude)(x)), s = e / (SPLAT(2) + e), z = s * s;
     return SELECT(x > 0, x, SPLAT(0)) + (e - s * (e - z * POLYNOMIAL(z, LOG1P)));
 }
 
-/* Phi(x), the normal distribution, for |x| <= phi_max; *density = e^(-x^2/2) / sqrt(2 pi).
- * The square is split, z^2 = h^2 + (z - h)(z + h) with h^2 exact: its rounding would be multiplied by z^2/2. */
-INLINE V FN(normal_cdf)(V x, V *density)
+/* factor Phi(-z), Phi the normal distribution, 0 <= z <= phi_max; *density = e^(-z^2/2) / sqrt(2 pi).
+ *
+ * Phi(-z) = e^(-z^2/2) q / (z + m), where q is a polynomial of u = (z - b) / (z + k). It changes so little with
+ * u that the error of u weighs little. The rest is kept as a short number, whose products are exact, and what
+ * that leaves: z = h + h_lo, z + m = d + h_lo, e^(-z^2/2) = 2^j (p + p_lo), q / (z + m) = f + t rest.
+ * The factor comes before 2^j: where Phi(-z) is denormal, factor Phi(-z) may not be. */
+INLINE V FN(normal_tail)(V z, V factor, V *density)
 {
-    V z = FN(magnitude)(x), h = NUMBER(BITS(z) & FN(K).high);
-    V e = FN(exp_sum)(SPLAT(-0.5) * h * h, SPLAT(-0.5) * (z - h) * (z + h), 1);
-    V t = SPLAT(1) / (z + SPLAT(FN(K).phi_k)), u = (z - SPLAT(FN(K).phi_k)) * t;
-    V tail = e * (t * POLYNOMIAL(u, TAIL)), xx = x * x;
-    if (density) *density = SPLAT(INV_SQRT_2PI) * e;
-    return SELECT(z < 1, SPLAT(0.5) + x * POLYNOMIAL(xx, PHI), SELECT(x < 0, tail, SPLAT(1) - tail));
+    V sum = z + SPLAT(PHI_M), d = FN(shorten)(sum), h = d - SPLAT(PHI_M), h_lo = z - h;
+    V minus_half = SPLAT(-0.5) * h, rest_of_square = h_lo * (minus_half - SPLAT(0.5) * z);
+    V bits = z * z * SPLAT(-0.5 * LOG2_E) + SPLAT(FN(K).magic), j = bits - SPLAT(FN(K).magic);
+    V r = (minus_half * h - j * SPLAT(FN(K).ln2_hi)) + (rest_of_square - j * SPLAT(FN(K).ln2_lo));
+    V w = FN(exp_rest)(r), p = FN(shorten)(SPLAT(1) + (r + w)), p_lo = (r - (p - SPLAT(1))) + w;
+
+    V s = z + SPLAT(FN(K).phi_k), v = SPLAT(1) / (s * sum), t = s * v;
+    V u = (z - SPLAT(FN(K).phi_b)) * sum * v;
+    V c0 = SPLAT(FN(TAIL_0)), c = POLYNOMIAL(u, TAIL), q = c0 + u * c, q_lo = (c0 - q) + u * c;
+    V ratio = q * t, f = FN(shorten)(ratio), rest = (q - f * d) + (q_lo - f * h_lo);
+
+    V y = p * f + (p * t * rest + p_lo * ratio), a, b;
+    FN(two_factors)(BITS(bits), &a, &b);
+    if (density) *density = SPLAT(INV_SQRT_2PI) * (p + p_lo) * a * b;
+    return y * (factor * a) * b;
 }
 
 /* x sigma(g(x)) is silu, and gelu_sigmoid and gelu_tanh: (1 + tanh u) / 2 = sigma(2 u). */
@@ -113,9 +141,9 @@ INLINE V FN(activation)(V x, int act, V alpha)
     case ACT_SIGMOID: return FN(sigmoid)(x, NULL);
     case ACT_TANH: return FN(tanh)(x);
     case ACT_SOFTPLUS: return FN(softplus)(x);
-    case ACT_GELU: { /* bounded below because -inf * 0 would be NaN */
-        V low = FN(at_least)(x, -FN(K).phi_max);
-        return low * FN(normal_cdf)(FN(at_most)(low, FN(K).phi_max), NULL);
+    case ACT_GELU: { /* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
+        V z = FN(at_most)(FN(magnitude)(x), FN(K).phi_max);
+        return FN(at_least)(x, 0) - FN(normal_tail)(z, z, NULL);
     }
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU:
         x = FN(at_least)(x, -GATE_FAR);
@@ -139,8 +167,8 @@ INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
         return -dy * FN(expm1_small)(FN(at_least)(-y, FN(K).expm1_min));
     case ACT_GELU: /* Phi(x) + x phi(x) */
         x = FN(at_most)(FN(at_least)(saved, -FN(K).phi_max), FN(K).phi_max);
-        s = FN(normal_cdf)(x, &slope);
-        return dy * (s + x * slope);
+        s = FN(normal_tail)(FN(magnitude)(x), SPLAT(1), &slope);
+        return dy * (SELECT(x < 0, s, SPLAT(1) - s) + x * slope);
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU: /* sigma(g) + x sigma'(g) g' */
         x = FN(at_most)(FN(at_least)(saved, -GATE_FAR), GATE_FAR);
         s = FN(sigmoid)(FN(gate)(x, act, &slope), &ds);

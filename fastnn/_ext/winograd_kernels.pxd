@@ -1,63 +1,27 @@
-# winograd.h for float and double: the transforms of single tiles and filters, and the 36 products.
+# winograd.h: the transforms of single tiles and filters, and the 36 products, for float and double.
+# `size` is that of a tile of outputs: 4 for 3x3 kernels, 2 for 5x5.
 from libc.stdint cimport int64_t
 
-cdef extern from *:
-    """
-    #include "tile.h"
-    #define T float
-    #define V v_f32
-    #define VI v_i32
-    #define VL VL_F32
-    #define NR NR_F32
-    #define FN(name) name##_f32
-    #define SPLAT SPLAT_F32
-    #define LIST WINO_VECTOR_F32
-    #include "winograd.h"
-    #undef T
-    #undef V
-    #undef VI
-    #undef VL
-    #undef NR
-    #undef FN
-    #undef SPLAT
-    #undef LIST
-    #define T double
-    #define V v_f64
-    #define VI v_i64
-    #define VL VL_F64
-    #define NR NR_F64
-    #define FN(name) name##_f64
-    #define SPLAT SPLAT_F64
-    #define LIST WINO_VECTOR_F64
-    #include "winograd.h"
-    #undef T
-    #undef V
-    #undef VI
-    #undef VL
-    #undef NR
-    #undef FN
-    #undef SPLAT
-    #undef LIST
-    """
+cdef extern from "winograd.h":
     enum: MR, WINO_INNER
     ctypedef struct wino_kernels:
         int64_t nr, item
         void (*transform)(
-            const void* image, const void* zeros, int size, int64_t row, int64_t col, int64_t height,
-            int64_t width, int64_t channels, void* out, int64_t panel, int64_t ld) noexcept nogil
+            int size, int n, const void* image, const void* zeros, int64_t row, int64_t col,
+            int64_t height, int64_t width, int64_t channels, void* out, int64_t panel, int64_t ld) noexcept nogil
         void (*filter)(
-            const void* w, int64_t f, int64_t filters, int64_t channels, int64_t c0, int64_t c1, void* out,
+            int size, const void* w, int64_t f, int64_t filters, int64_t channels, int64_t c0, int64_t c1, void* out,
             int64_t ld) noexcept nogil
         void (*filter_rotated)(
-            const void* w, int64_t c, int64_t filters, int64_t channels, int64_t f0, int64_t f1, void* out,
+            int size, const void* w, int64_t c, int64_t filters, int64_t channels, int64_t f0, int64_t f1, void* out,
             int64_t ld) noexcept nogil
         void (*products)(
             int64_t rows, int64_t inner, int64_t columns, const void* a, int64_t a_ld, int64_t a_panel,
             int64_t a_row, int64_t a_step, const void* b, int64_t b_ld, void* out, int64_t out_ld,
             int accumulate) noexcept nogil
         void (*output)(
-            const void* m, int64_t ld, const void* bias, void* y, int64_t line, int64_t pixel, int rows,
+            int size, const void* m, int64_t ld, const void* bias, void* y, int64_t line, int64_t pixel, int rows,
             int cols, int n, int activation, double alpha) noexcept nogil
         void (*filter_gradient)(
-            const void* s, int64_t ld, void* dw, int64_t channels, int n, int accumulate) noexcept nogil
+            int size, const void* s, int64_t ld, void* dw, int64_t channels, int n, int accumulate) noexcept nogil
     const wino_kernels wino_f32, wino_f64

@@ -56,10 +56,16 @@ def columns_of(x, weight, pixels, stride, padding, dilation):
     return cols
 
 
+def conv2d_prepare(weight, input_shape, stride, padding, dilation, groups=1, algorithm="auto"):
+    """The algorithm and what it needs of the weights beforehand; here nothing."""
+    return "im2col" if algorithm == "auto" else algorithm, None
+
+
 def conv2d_forward(
-    x, weight, bias, y, stride, padding, dilation, groups=1, activation="linear", alpha=0.0, algorithm="auto"
-):
-    """`y = act(cols @ w.T + bias)`, for each group of channels."""
+    x, weight, bias, y, stride, padding, dilation, groups=1, activation="linear", alpha=0.0,
+    algorithm="auto", prepared=None,
+):  # fmt: skip
+    """`y = act(cols @ w.T + bias)`, for each group of channels; `prepared` saves nothing here."""
     pixels = count(y.shape[:3])
     filters = np.split(weight, groups)
     a = [

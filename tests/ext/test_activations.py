@@ -1,4 +1,4 @@
-"""Activations and softmax against their twins, the last place, and the numbers of the notes (S2.13, S7)."""
+"""Activations and softmax against their twins, and the numbers of the notes (S2.13, S7)."""
 
 import numpy as np
 import pytest
@@ -39,12 +39,6 @@ def assert_close(received, expected):
     np.testing.assert_allclose(received, expected, rtol=16 * eps, atol=8 * eps)
 
 
-def ulps(received, exact):
-    """Error in units of the last place of a number of that size."""
-    unit = np.spacing(np.abs(exact).astype(received.dtype)).astype(exact.dtype)
-    return np.max(np.abs(received - exact) / unit)
-
-
 def test_lists_agree():
     assert compiled.SAVES_INPUT == reference.SAVES_INPUT
     assert set(NAMES) >= compiled.SAVES_INPUT
@@ -69,44 +63,6 @@ def test_equals_twin(name, dtype, shape, alpha, scale, seed):
     compiled.activation_backward(dy, saved, da, name, alpha)
     reference.activation_backward(dy.astype(np.float64), saved.astype(np.float64), expected, name, alpha)
     np.testing.assert_allclose(da, expected, rtol=32 * eps, atol=16 * eps * scale)
-
-
-EXACT = {
-    "tanh": (np.tanh, 2),
-    "sigmoid": (lambda x: np.where(x < 0, np.exp(x), 1) / (1 + np.exp(-abs(x))), 2.5),
-    "softplus": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-abs(x))), 2),
-    "elu": (lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))), 1.5),
-}
-
-
-@pytest.mark.parametrize("name", EXACT)
-def test_last_place_float32(name):
-    """Floats of every size, each 4099th bit pattern, against the functions of float64."""
-    x = np.arange(0, 2**32, 4099, dtype=np.uint32).view(np.float32)
-    x = np.ascontiguousarray(x[np.isfinite(x)])
-    exact, bound = EXACT[name]
-    with np.errstate(under="ignore", over="ignore"):
-        assert ulps(f(name, x, 1.0), exact(x.astype(np.float64))) <= bound
-
-
-@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="needs a longer type than float64")
-@pytest.mark.parametrize("name", EXACT)
-def test_last_place_float64(name):
-    rng = np.random.default_rng(0)
-    x = np.concatenate(
-        [rng.uniform(-40, 40, 20000), rng.standard_normal(20000), rng.standard_normal(9999) * 1e-5]
-    )
-    exact, bound = EXACT[name]
-    assert ulps(f(name, x, 1.0), exact(x.astype(np.longdouble))) <= bound
-
-
-def test_last_place_normal_distribution():
-    """gelu(x) / x is Phi(x); for x > 0 it is right to the last places, below 0 to a few."""
-    x = np.concatenate([-np.geomspace(1e-3, 12.5, 20001), np.geomspace(1e-3, 12.5, 20001)]).astype(np.float32)
-    exact = x.astype(np.float64) * reference.erfc(-x.astype(np.float64) / np.sqrt(2)) / 2
-    y = f("gelu", x)
-    assert ulps(y[x > 0], exact[x > 0]) <= 2.5
-    assert ulps(y[x < 0], exact[x < 0]) <= 6
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

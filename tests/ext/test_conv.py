@@ -129,6 +129,7 @@ LARGE = {
     "dilation": Case((2, 15, 15, 16), 32, (3, 3), (1, 1), (2, 2, 2, 2), (2, 2)),
     "groups": Case((2, 10, 10, 64), 96, (3, 3), *SAME, groups=4),
     "depthwise": Case((3, 11, 13, 70), 70, (3, 3), (2, 1), (1, 1, 1, 1), (1, 2), groups=70),
+    "winograd 5x5": Case((2, 9, 10, 40), 48, (5, 5), (1, 1), (2, 2, 2, 2), (1, 1)),
     "window larger than the image": Case((9, 2, 3, 8), 8, (5, 5), (1, 1), (4, 4, 4, 4), (1, 1)),
     "windows in the padding only": Case((2, 3, 3, 4), 20, (2, 2), (1, 1), (4, 4, 4, 4), (1, 1)),
 }
@@ -200,6 +201,104 @@ def test_im2col_and_col2im(case, dtype):
     np.testing.assert_allclose(back, expected_back, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)
     scale = np.sqrt(np.vdot(cols, cols) * np.vdot(weights, weights)) + 1
     assert abs(np.vdot(cols, weights) - np.vdot(x, back)) <= scale * (1e-5 if dtype == "float32" else 1e-13)
+
+
+PREPARED = {  # case -> algorithms
+    "many pixels": ["direct", "im2col", "auto"],
+    "pieces of a kernel row": ["direct", "winograd", "auto"],
+    "groups of small images": ["direct", "winograd", "auto"],
+    "lenet 1": ["direct", "auto"],
+    "groups": ["direct", "auto"],
+    "depthwise": ["direct", "auto"],
+    "stride 2": ["direct", "im2col"],
+    "winograd 5x5": ["direct", "winograd", "auto"],
+}
+
+
+def forward(case, dtype, images, algorithm, prepared):
+    x, weight, bias, y = (
+        a.astype(dtype) for a in (case.x[:images], case.weight, case.bias, case.da[:images])
+    )
+    y.fill(np.nan)
+    compiled.conv2d_forward(x, weight, bias, y, *case.geometry, "relu", 0.0, algorithm, prepared)
+    return y
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "algorithm"), [(name, a) for name in PREPARED for a in PREPARED[name]])
+def test_prepared_weights_give_the_same_bits(name, algorithm, dtype):
+    """For the batch that was named and for others, with one thread and more."""
+    case = LARGE[name]
+    weight = case.weight.astype(dtype)
+    chosen, prepared = compiled.conv2d_prepare(weight, (1, *case.x.shape[1:]), *case.geometry, algorithm)
+    assert chosen in (["direct", "winograd"] if algorithm == "auto" else [algorithm])
+    if name != "lenet 1":  # whether it is planar depends on the width of a vector
+        assert (prepared is None) == (chosen == "im2col" or name == "depthwise")
+    if prepared is not None:
+        assert (prepared.dtype, prepared.ndim) == (weight.dtype, 1)
+        assert prepared.ctypes.data % 64 == 0
+    for images in (1, len(case.x), 0):
+        expected = forward(case, dtype, images, chosen, None)
+        assert np.isfinite(expected).all()
+        for n in (1, 3):
+            set_num_threads(n)
+            assert forward(case, dtype, images, chosen, prepared).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd"])
+def test_prepared_weights_are_read(algorithm):
+    """Bits would be the same, too, if the kernel did the work again."""
+    case = Case((5, 6, 6, 32), 40, (3, 3), *SAME)
+    case.bias[:] = 0
+    _, prepared = compiled.conv2d_prepare(case.weight, case.x.shape, *case.geometry, algorithm)
+    y = forward(case, "float64", 5, algorithm, 2 * prepared)
+    np.testing.assert_array_equal(y, 2 * forward(case, "float64", 5, algorithm, None))
+    assert y.any()
+
+
+def test_prepared_follows_the_rule_of_winograd():
+    """Filters that cost no transform pay for smaller images: 64 pixels instead of 128."""
+    weight = np.zeros((32, 3, 3, 32), "f")
+    for shape, name in [((1, 8, 8, 32), "winograd"), ((1, 7, 9, 32), "direct"), ((0, 8, 8, 32), "direct")]:
+        assert compiled.conv2d_prepare(weight, shape, *SAME)[0] == name
+    assert compiled.conv2d_prepare(weight, (1, 8, 8, 64), *SAME, 2)[0] == "direct"
+
+
+@pytest.mark.parametrize("name", ["groups of small images", "winograd 5x5"])
+def test_auto_is_winograd_where_that_pays(name):
+    case = LARGE[name]
+    results = (case.run(compiled, algorithm=a) for a in ("auto", "winograd", "direct"))
+    for auto, winograd, direct in zip(*results):
+        np.testing.assert_array_equal(auto, winograd)
+        assert (auto != direct).any() or direct.ndim == 1  # rounded otherwise; db is a plain sum
+
+
+@pytest.mark.parametrize("name", ["stride 2", "1x1", "dilation", "groups", "stem", "wide padding"])
+def test_winograd_is_for_some_convolutions(name):
+    case = LARGE.get(name) or Case((1, 9, 9, 4), 4, (5, 5), (1, 1), (5, 0, 0, 0), (1, 1))
+    with pytest.raises(ValueError, match=r"algorithm: expected .* 'winograd' is for 3x3 and 5x5 kernels"):
+        case.run(compiled, algorithm="winograd")
+
+
+def test_prepare_is_checked():
+    values = arguments()
+    x, weight, geometry = values["x"], values["weight"], SAME
+    with pytest.raises(ValueError, match=r"input_shape: expected four numbers .* Received: \(5, 6, 4\)"):
+        compiled.conv2d_prepare(weight, (5, 6, 4), *geometry)
+    with pytest.raises(ValueError, match="weight: expected length 5 along axis 3"):
+        compiled.conv2d_prepare(weight, (2, 5, 6, 5), *geometry)
+    with pytest.raises(ValueError, match="algorithm: expected"):
+        compiled.conv2d_prepare(weight, x.shape, *geometry, 1, "fft")
+    _, prepared = compiled.conv2d_prepare(weight, x.shape, *geometry, 1, "winograd")
+    run = compiled.conv2d_forward
+    run(**values, algorithm="winograd", prepared=prepared)
+    for algorithm in ("direct", "im2col", "auto"):
+        with pytest.raises(ValueError, match="prepared: expected what conv2d_prepare returned"):
+            run(**values, algorithm=algorithm, prepared=prepared)
+    with pytest.raises(ValueError, match="prepared: expected what conv2d_prepare returned"):
+        run(**values, algorithm="winograd", prepared=prepared[:-1])
+    with pytest.raises(TypeError, match="prepared: expected dtype float32"):
+        run(**values, algorithm="winograd", prepared=prepared.astype("float64"))
 
 
 def arguments():

@@ -1,0 +1,318 @@
+/* Included by winograd.h once for float and once for double (T, V, VI, VL, NR, FN, SPLAT, LIST). */
+#define K(x) SPLAT((T)(x))
+
+/* r = B^T d */
+INLINE void FN(wino_bt)(const V d[6], V r[6])
+{
+    const V odd_a = d[3] - K(WINO_B2) * d[1], even_a = d[4] - K(WINO_B2) * d[2];
+    const V odd_b = d[3] - K(WINO_A2) * d[1], even_b = d[4] - K(WINO_A2) * d[2];
+    r[0] = d[4] + K(WINO_N0) * d[0] - K(WINO_A2 + WINO_B2) * d[2];
+    r[1] = even_a + K(WINO_A) * odd_a;
+    r[2] = even_a - K(WINO_A) * odd_a;
+    r[3] = even_b + K(WINO_B) * odd_b;
+    r[4] = even_b - K(WINO_B) * odd_b;
+    r[5] = d[5] + K(WINO_N0) * d[1] - K(WINO_A2 + WINO_B2) * d[3];
+}
+
+/* e = the polynomial with n = 2..5 coefficients c at the six points: A c or, with the denominators, G c */
+INLINE void FN(wino_evaluate)(const int n, const int denominators, const V *c, V e[6])
+{
+    V even_a = c[0], even_b = c[0], odd_a = c[1], odd_b = c[1], a = K(WINO_A), b = K(WINO_B);
+    if (n > 2) even_a += K(WINO_A2) * c[2], even_b += K(WINO_B2) * c[2];
+    if (n > 3) odd_a += K(WINO_A2) * c[3], odd_b += K(WINO_B2) * c[3];
+    if (n > 4) even_a += K(WINO_A4) * c[4], even_b += K(WINO_B4) * c[4];
+    e[0] = c[0];
+    if (denominators) {
+        e[0] *= K(1 / WINO_N0), even_a *= K(1 / WINO_NA), even_b *= K(1 / WINO_NB);
+        a = K(WINO_A / WINO_NA), b = K(WINO_B / WINO_NB);
+    }
+    e[1] = even_a + a * odd_a;
+    e[2] = even_a - a * odd_a;
+    e[3] = even_b + b * odd_b;
+    e[4] = even_b - b * odd_b;
+    e[5] = c[n - 1];
+}
+
+/* c = A^T e or, with the denominators, G^T e */
+INLINE void FN(wino_collect)(const int n, const int denominators, const V e[6], V *c)
+{
+    V even_a = e[1] + e[2], odd_a = e[1] - e[2], even_b = e[3] + e[4], odd_b = e[3] - e[4], first = e[0];
+    if (denominators) {
+        first *= K(1 / WINO_N0), even_a *= K(1 / WINO_NA), even_b *= K(1 / WINO_NB);
+        odd_a *= K(1 / WINO_NA), odd_b *= K(1 / WINO_NB);
+    }
+    c[0] = first + even_a + even_b;
+    c[1] = K(WINO_A) * odd_a + K(WINO_B) * odd_b;
+    if (n > 2) c[2] = K(WINO_A2) * even_a + K(WINO_B2) * even_b;
+    if (n > 3) c[3] = K(WINO_A3) * odd_a + K(WINO_B3) * odd_b;
+    if (n > 4) c[4] = K(WINO_A4) * even_a + K(WINO_B4) * even_b;
+    c[n - 1] += e[5];
+}
+
+/* out[k*ld] = (A c A^T)[k] or (G c G^T)[k], c (n, n) */
+INLINE void FN(wino_evaluate_square)(const int n, const int denominators, const V *c, T *out, int64_t ld)
+{
+    V t[6][5];
+    UNROLL for (int j = 0; j < n; j++) {
+        V column[5], e[6];
+        UNROLL for (int i = 0; i < n; i++) column[i] = c[i * n + j];
+        FN(wino_evaluate)(n, denominators, column, e);
+        UNROLL for (int i = 0; i < 6; i++) t[i][j] = e[i];
+    }
+    UNROLL for (int i = 0; i < 6; i++) {
+        V e[6];
+        FN(wino_evaluate)(n, denominators, t[i], e);
+        UNROLL for (int j = 0; j < 6; j++) *(V *)(out + (i * 6 + j) * ld) = e[j];
+    }
+}
+
+/* c (n, n) = A^T e A or G^T e G, from e[k*ld] */
+INLINE void FN(wino_collect_square)(const int n, const int denominators, const T *e, int64_t ld, V *c)
+{
+    V t[5][6];
+    UNROLL for (int j = 0; j < 6; j++) {
+        V column[6], r[5];
+        UNROLL for (int i = 0; i < 6; i++) column[i] = *(const V *)(e + (i * 6 + j) * ld);
+        FN(wino_collect)(n, denominators, column, r);
+        UNROLL for (int i = 0; i < n; i++) t[i][j] = r[i];
+    }
+    UNROLL for (int i = 0; i < n; i++) FN(wino_collect)(n, denominators, t[i], c + i * n);
+}
+
+/* The first n of VL numbers, then zeros; p is not read if n is 0. */
+INLINE V FN(wino_load)(const T *p, const int n)
+{
+    if (n >= VL) return *(const V *)p;
+    V v = SPLAT(0);
+    if (n > 0) memcpy(&v, p, (size_t)n * sizeof(T));
+    return v;
+}
+
+INLINE void FN(wino_store)(T *p, const V v, const int n)
+{
+    if (n >= VL) *(V *)p = v; else memcpy(p, &v, (size_t)n * sizeof(T));
+}
+
+/* out[k*ld] = (B^T d B)[k], pixel[k] points at the 36 inputs; those of the next tile are `next` further on.
+ * The processor does not foresee so many streams, asking for them early saves up to a fifth of the time. */
+INLINE void FN(wino_input_vector)(const int size, const T *const *pixel, int64_t c, const int n, int64_t next,
+    T *out, int64_t ld)
+{
+    V t[6][6];
+    UNROLL for (int j = 0; j < 6; j++) {
+        V d[6], r[6];
+        UNROLL for (int i = 0; i < 6; i++) d[i] = FN(wino_load)(pixel[i * 6 + j] + c, n);
+        if (j >= 6 - size) UNROLL for (int i = 0; i < 6; i++) WINO_PREFETCH(pixel[i * 6 + j] + c + next);
+        FN(wino_bt)(d, r);
+        UNROLL for (int i = 0; i < 6; i++) t[i][j] = r[i];
+    }
+    UNROLL for (int i = 0; i < 6; i++) {
+        V r[6];
+        FN(wino_bt)(t[i], r);
+        UNROLL for (int j = 0; j < 6; j++) *(V *)(out + (i * 6 + j) * ld) = r[j];
+    }
+}
+
+/* out[k*ld] = (A dY A^T)[k], pixel[k] points at the gradients. */
+INLINE void FN(wino_gradient_vector)(const int size, const T *const *pixel, int64_t c, const int n, int64_t next,
+    T *out, int64_t ld)
+{
+    V dy[16];
+    UNROLL for (int i = 0; i < size * size; i++) {
+        dy[i] = FN(wino_load)(pixel[i] + c, n);
+        WINO_PREFETCH(pixel[i] + c + next);
+    }
+    FN(wino_evaluate_square)(size, 0, dy, out, ld);
+}
+
+/* Transform the n x n pixels from (row, col) of an image (height, width, channels): n = 6 for the inputs of a tile,
+ * its size for gradients. Pixels outside are read from `zeros` (channels,). Vectors v of channels go to
+ * out + (v/2)*panel + (v%2)*VL, the 36 results ld apart. */
+INLINE void FN(wino_vector)(int size, int n, const T *const *pixel, int64_t c, const int width, int64_t next,
+    T *out, int64_t ld)
+{
+    if (n == 6) WINO_SIZES(FN(wino_input_vector), pixel, c, width, next, out, ld);
+    else WINO_SIZES(FN(wino_gradient_vector), pixel, c, width, next, out, ld);
+}
+
+NOINLINE void FN(wino_transform)(int size, int n, const void *image_, const void *zeros, int64_t row, int64_t col,
+    int64_t height, int64_t width, int64_t channels, void *out_, int64_t panel, int64_t ld)
+{
+    const T *image = image_;
+    T *out = out_;
+    const T *pixel[36];
+    for (int i = 0; i < n; i++) for (int j = 0; j < n; j++) {
+        const int64_t h = row + i, w = col + j;
+        const int inside = h >= 0 && h < height && w >= 0 && w < width;
+        pixel[i * n + j] = inside ? image + (h * width + w) * channels : zeros;
+    }
+    const int64_t next = size * channels;
+    int64_t c = 0;
+    for (; c + VL <= channels; c += VL)
+        FN(wino_vector)(size, n, pixel, c, VL, next, out + c / NR * panel + c % NR, ld);
+    if (c < channels)
+        FN(wino_vector)(size, n, pixel, c, (int)(channels - c), next, out + c / NR * panel + c % NR, ld);
+}
+
+/* Rows become columns: log2(VL) times, interleave the first half of the vectors with the second. */
+INLINE void FN(wino_transpose)(V v[VL])
+{
+    UNROLL for (int round = 1; round < VL; round *= 2) {
+        V t[VL];
+        UNROLL for (int i = 0; i < VL; i++) t[i] = v[i];
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+            v[2 * i] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(LOW));
+            v[2 * i + 1] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(HIGH));
+        }
+    }
+}
+
+
+/* Filters f..f+NR of w (filters, R, R, channels) and channels c0..c1:
+ * out[k*ld + (c - c0)*NR + j] = (G g G^T)[k], zero for filters that do not exist. */
+INLINE void FN(wino_filter_of)(const int size, const T *w, int64_t f, int64_t filters, int64_t channels, int64_t c0,
+    int64_t c1, T *out, int64_t ld)
+{
+    const int r = 7 - size, taps = r * r;
+    for (int64_t c = c0; c < c1; c += VL) for (int half = 0; half < 2; half++) {
+        const int n = c1 - c < VL ? (int)(c1 - c) : VL;
+        const int64_t first = f + half * VL, left = filters - first;
+        V g[VL][25];
+        for (int k = 0; k < taps; k++) {
+            const T *from = w + (first * taps + k) * channels + c;
+            V v[VL];
+            if (n == VL && left >= VL)
+                UNROLL for (int i = 0; i < VL; i++) {
+                    v[i] = *(const V *)(from + i * taps * channels);
+                    WINO_PREFETCH(from + i * taps * channels + VL);
+                }
+            else for (int i = 0; i < VL; i++)
+                v[i] = FN(wino_load)(from + i * taps * channels, i < left ? n : 0);
+            FN(wino_transpose)(v);
+            UNROLL for (int i = 0; i < VL; i++) g[i][k] = v[i];
+        }
+        for (int i = 0; i < n; i++)
+            FN(wino_evaluate_square)(r, 1, g[i], out + (c - c0 + i) * NR + half * VL, ld);
+    }
+}
+
+NOINLINE void FN(wino_filter)(int size, const void *w, int64_t f, int64_t filters, int64_t channels, int64_t c0,
+    int64_t c1, void *out, int64_t ld)
+{
+    WINO_SIZES(FN(wino_filter_of), w, f, filters, channels, c0, c1, out, ld);
+}
+
+/* The same for the gradient to the input, a forward pass whose filters are the channels c..c+NR and whose
+ * kernel is rotated by 180 degrees:
+ * out[k*ld + (f - f0)*NR + j]. The lanes are channels: nothing to transpose. */
+INLINE void FN(wino_filter_rotated_of)(const int size, const T *w, int64_t c, int64_t filters, int64_t channels,
+    int64_t f0, int64_t f1, T *out, int64_t ld)
+{
+    const int r = 7 - size, taps = r * r;
+    for (int64_t f = f0; f < f1; f++) for (int half = 0; half < 2; half++) {
+        const int64_t first = c + half * VL, left = channels - first;
+        const int n = left >= VL ? VL : left > 0 ? (int)left : 0;
+        const T *from = w + f * taps * channels + first;
+        V g[25];
+        if (n == VL) for (int k = 0; k < taps; k++) g[k] = *(const V *)(from + (taps - 1 - k) * channels);
+        else for (int k = 0; k < taps; k++) g[k] = FN(wino_load)(from + (taps - 1 - k) * channels, n);
+        FN(wino_evaluate_square)(r, 1, g, out + (f - f0) * NR + half * VL, ld);
+    }
+}
+
+NOINLINE void FN(wino_filter_rotated)(int size, const void *w, int64_t c, int64_t filters, int64_t channels,
+    int64_t f0, int64_t f1, void *out, int64_t ld)
+{
+    WINO_SIZES(FN(wino_filter_rotated_of), w, c, filters, channels, f0, f1, out, ld);
+}
+
+/* For each of the 36 points: out[r][j] = (or +=) sum_k a[r][k] b[k][j] for r < rows and the first columns of
+ * NR, in whole vectors. Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step
+ * apart. Long sums go in parts of WINO_INNER: they round less, and b's part stays in the level 1 cache. */
+NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int64_t columns, const void *a, int64_t a_ld,
+    int64_t a_panel, int64_t a_row, int64_t a_step, const void *b, int64_t b_ld, void *out, int64_t out_ld,
+    int accumulate)
+{
+    const int64_t start = 0;
+    tile_args p = {.a_step = a_step, .ldb = NR, .off = &start, .n_seg = 1};
+    for (int k = 0; k < 36; k++) {
+        int64_t first = 0;
+        do {
+            p.b = (const T *)b + k * b_ld + first * NR;
+            p.seg_len = inner - first < WINO_INNER ? inner - first : WINO_INNER;
+            p.flags = accumulate || first > 0 ? TILE_ACCUMULATE : 0;
+            for (int64_t r = 0; r < rows; r += MR) {
+                const int mr = rows - r < MR ? (int)(rows - r) : MR;
+                for (int i = 0; i < mr; i++) {
+                    const int64_t row = (r + i) / NR * a_panel + (r + i) % NR * a_row;
+                    p.a[i] = (const T *)a + k * a_ld + row + first * a_step;
+                    p.out[i] = (T *)out + k * out_ld + (r + i) * NR;
+                }
+                FN(tile_panel)(mr, columns > VL ? NR : VL, &p);
+            }
+            first += WINO_INNER;
+        } while (first < inner);
+    }
+}
+
+/* y = act(A^T m A + bias) for n <= NR channels of the rows x cols pixels of one tile; m[k*ld] are the 36 products,
+ * y's pixels are `pixel` apart and its rows `line`. */
+INLINE void FN(wino_output_of)(const int size, const T *m, int64_t ld, const T *bias, T *y, int64_t line,
+    int64_t pixel, int rows, int cols, int n, int activation, double alpha)
+{
+    for (int c = 0; c < n; c += VL) {
+        const int width = n - c < VL ? n - c : VL;
+        const V b = FN(wino_load)(bias ? bias + c : m, bias ? width : 0);
+        V out[16];
+        FN(wino_collect_square)(size, 0, m + c, ld, out);
+        UNROLL for (int i = 0; i < size * size; i++) out[i] = FN(rectify)(out[i] + b, activation, (T)alpha);
+        if (rows == size && cols == size && width == VL) {
+            UNROLL for (int i = 0; i < size; i++) UNROLL for (int j = 0; j < size; j++)
+            {
+                *(V *)(y + i * line + j * pixel + c) = out[i * size + j];
+                WINO_PREFETCH(y + i * line + (j + size) * pixel + c, 1);
+            }
+        } else {
+            for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++)
+                FN(wino_store)(y + i * line + j * pixel + c, out[i * size + j], width);
+        }
+    }
+    if (activation > ACT_LEAKY_RELU)
+        for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++) {
+            T *to = y + i * line + j * pixel;
+            FN(activate)(to, to, n, activation, (T)alpha);
+        }
+}
+
+NOINLINE void FN(wino_output)(int size, const void *m, int64_t ld, const void *bias, void *y, int64_t line,
+    int64_t pixel, int rows, int cols, int n, int activation, double alpha)
+{
+    WINO_SIZES(FN(wino_output_of), m, ld, bias, y, line, pixel, rows, cols, n, activation, alpha);
+}
+
+/* dw = G^T s G for n <= NR channels of one filter: dw (R, R, channels), s[k*ld] the 36 sums. */
+INLINE void FN(wino_filter_gradient_of)(const int size, const T *s, int64_t ld, T *dw, int64_t channels, int n,
+    int accumulate)
+{
+    const int r = 7 - size;
+    for (int c = 0; c < n; c += VL) {
+        const int width = n - c < VL ? n - c : VL;
+        V g[25];
+        FN(wino_collect_square)(r, 1, s + c, ld, g);
+        for (int k = 0; k < r * r; k++) {
+            T *to = dw + k * channels + c;
+            if (accumulate) g[k] += FN(wino_load)(to, width);
+            FN(wino_store)(to, g[k], width);
+        }
+    }
+}
+
+NOINLINE void FN(wino_filter_gradient)(int size, const void *s, int64_t ld, void *dw, int64_t channels, int n,
+    int accumulate)
+{
+    WINO_SIZES(FN(wino_filter_gradient_of), s, ld, dw, channels, n, accumulate);
+}
+
+static const wino_kernels FN(wino) = {NR, sizeof(T), FN(wino_transform), FN(wino_filter),
+    FN(wino_filter_rotated), FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};
+#undef K

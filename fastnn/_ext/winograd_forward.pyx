@@ -1,0 +1,175 @@
+"""The forward pass by Winograd: y = A^T [ sum_c (B^T x B)_c * (G w G^T)_fc ] A.
+
+The gradient to the input is the same computation with the filters rotated and F and C exchanged.
+
+Tiles go in blocks whose transforms stay in the cache. Few filters are transformed once and shared; then each
+block has one owner for all steps. Many filters would not stay in the cache themselves: there each panel of NR
+filters has one owner, who transforms a part of it and uses it at once for all tiles of a larger block.
+"""
+
+from cython.parallel cimport parallel, prange
+from fastnn._ext.common cimport real
+from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, scratch
+from fastnn._ext.winograd_kernels cimport MR, WINO_INNER
+from fastnn._ext.winograd_plan cimport (
+    LARGE_BLOCK, LARGE_TILES, Plan, ceil_div, set_block, smaller, transform_tile, with_zeros
+)
+from libc.stdint cimport int64_t
+
+cdef enum:
+    SHARED_FILTERS = 4 << 20  # bytes of transformed filters up to which they are transformed once
+    BLOCK = 448 << 10         # bytes of a block of tiles with one owner: within a level 2 cache
+    MIN_BLOCKS = 8            # of them, so that there is work for some threads
+
+
+cdef void filter_panel(
+    const real* w, const Plan* p, int64_t panel, int64_t c0, int64_t c1, bint rotated, real* u
+) noexcept nogil:
+    """u (36, c1 - c0, NR) = G w G^T; the rotated filters are those of the gradient to the input."""
+    if rotated:
+        p.k.filter_rotated(<int>p.size, w, panel * p.nr, p.c, p.f, c0, c1, u, p.u_ld)
+    else:
+        p.k.filter(<int>p.size, w, panel * p.nr, p.f, p.c, c0, c1, u, p.u_ld)
+
+
+cdef void multiply(
+    const real* d, const real* u, real* m, const Plan* p, int64_t tiles, int64_t channels, int64_t panel,
+    bint accumulate,
+) noexcept nogil:
+    """m (36, block, NR) = or += d u."""
+    p.k.products(tiles, channels, p.f - panel * p.nr, d, p.ld, p.nr * p.row, p.row, 1, u, p.u_ld, m,
+                 p.block * p.nr + p.align, accumulate)
+
+
+cdef void output_tiles(
+    const real* m, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1, int64_t panel,
+    int activation, double alpha,
+) noexcept nogil:
+    """y = act(A^T m A + bias) of one panel of filters, for the tiles t0..t1."""
+    cdef int64_t in_image = p.tile_rows * p.tile_cols, f = panel * p.nr, t, n, row, col
+    cdef const real* b = bias + f if bias != NULL else NULL
+    for t in range(t0, t1):
+        n, row, col = t // in_image, t % in_image // p.tile_cols * p.size, t % p.tile_cols * p.size
+        p.k.output(<int>p.size, m + (t - t0) * p.nr, p.block * p.nr + p.align, b,
+                   y + ((n * p.oh + row) * p.ow + col) * p.f + f, p.ow * p.f, p.f,
+                   <int>smaller(p.size, p.oh - row), <int>smaller(p.size, p.ow - col), <int>smaller(p.nr, p.f - f),
+                   activation, alpha)
+
+
+cdef void block_item(
+    const real* x, const real* zeros, const real* u, const real* bias, real* y, const Plan* p, int64_t block,
+    int activation, double alpha, int* failed,
+) noexcept nogil:
+    """All steps of one block of tiles, with filters that are transformed already."""
+    cdef int64_t t0 = block * p.block, t1 = smaller(t0 + p.block, p.tiles), t, panel
+    cdef int64_t n_numbers = 36 * (p.ld + p.block * p.nr + p.align)
+    cdef real* d = <real*>scratch(SLOT_WINOGRAD_TILES, n_numbers * <int64_t>sizeof(real))
+    cdef real* m = d + 36 * p.ld
+    if d == NULL:
+        failed[0] = 1
+        return
+    for t in range(t0, t1):
+        transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
+    for panel in range(ceil_div(p.f, p.nr)):
+        multiply(d, u + panel * 36 * p.u_ld, m, p, t1 - t0, p.c, panel, False)
+        output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
+
+
+cdef void panel_item(
+    const real* d, const real* w, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1,
+    int64_t panel, bint rotated, const real* prepared, int activation, double alpha, int* failed,
+) noexcept nogil:
+    """One panel of filters, transformed here, for the tiles t0..t1, whose inputs are transformed already."""
+    cdef int64_t n_products = 36 * (p.block * p.nr + p.align), c0 = 0, c1
+    cdef int64_t n_filters = 36 * p.u_ld if prepared == NULL else 0
+    cdef real* m = <real*>scratch(SLOT_WINOGRAD_TILES, (n_products + n_filters) * <int64_t>sizeof(real))
+    cdef real* u = m + n_products
+    if m == NULL:
+        failed[0] = 1
+        return
+    if prepared != NULL:
+        multiply(d, prepared + panel * 36 * p.u_ld, m, p, t1 - t0, p.c, panel, False)
+        c0 = p.c
+    while c0 < p.c:
+        c1 = smaller(c0 + p.part, p.c)
+        filter_panel(w, p, panel, c0, c1, rotated, u)
+        multiply(d + c0, u, m, p, t1 - t0, c1 - c0, panel, c0 > 0)
+        c0 = c1
+    output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
+
+
+cdef int64_t n_filter_numbers(const Plan* p) noexcept nogil:
+    """Numbers of all transformed filters, (panels, 36, C, NR) with a line more for each panel."""
+    return 36 * ceil_div(p.f, p.nr) * (p.c * p.nr + p.align)
+
+
+cdef void transform_filters(const real* w, const Plan* p, bint rotated, real* u) noexcept nogil:
+    """All filters, as the forward pass makes them in each call and takes them as `prepared`."""
+    cdef int64_t panel
+    for panel in prange(ceil_div(p.f, p.nr), num_threads=p.threads, schedule="static"):
+        filter_panel(w, p, panel, 0, p.c, rotated, u + panel * 36 * p.u_ld)
+
+
+cdef int run_blocks(
+    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
+    int activation, double alpha,
+) noexcept nogil:
+    """Each block of tiles has one owner; the filters are shared."""
+    cdef int64_t panels = ceil_div(p.f, p.nr), block, panel
+    cdef int threads = p.threads, failed = 0
+    cdef const real* u = prepared
+    cdef real* zeros
+    set_block(p, BLOCK, p.row + p.nr, ceil_div(p.tiles, MIN_BLOCKS) + MR - 1)
+    zeros = <real*>with_zeros(p.row, n_filter_numbers(p) if prepared == NULL else 0, sizeof(real))
+    if zeros == NULL:
+        return -1
+    if prepared == NULL:
+        u = zeros + p.row
+    with parallel(num_threads=threads):
+        if prepared == NULL:
+            for panel in prange(panels, schedule="static"):
+                filter_panel(w, p, panel, 0, p.c, rotated, zeros + p.row + panel * 36 * p.u_ld)
+        for block in prange(ceil_div(p.tiles, p.block), schedule="dynamic"):
+            block_item(x, zeros, u, bias, y, p, block, activation, alpha, &failed)
+    return -failed
+
+
+cdef int run_panels(
+    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
+    int activation, double alpha,
+) noexcept nogil:
+    """Each panel of filters has one owner; a large block of tiles is shared."""
+    cdef int64_t block, panel, t, t0, t1
+    cdef int threads = p.threads, failed = 0
+    cdef real* zeros
+    cdef real* d
+    if prepared == NULL:
+        p.part = smaller(p.c, WINO_INNER)
+        p.u_ld = p.part * p.nr + p.align
+    set_block(p, LARGE_BLOCK, p.row, LARGE_TILES)
+    zeros = <real*>with_zeros(p.row, 36 * p.ld, sizeof(real))
+    if zeros == NULL:
+        return -1
+    d = zeros + p.row
+    for block in range(ceil_div(p.tiles, p.block)):
+        t0 = block * p.block
+        t1 = smaller(t0 + p.block, p.tiles)
+        for t in prange(t0, t1, num_threads=threads, schedule="static"):
+            transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
+        for panel in prange(ceil_div(p.f, p.nr), num_threads=threads, schedule="dynamic"):
+            panel_item(d, w, bias, y, p, t0, t1, panel, rotated, prepared, activation, alpha, &failed)
+    return -failed
+
+
+cdef int run_forward(
+    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
+    int activation, double alpha,
+) noexcept nogil:
+    """`prepared` is NULL or what transform_filters wrote; the bits are the same. Returns -1 without memory."""
+    if p.tiles == 0 or p.f == 0:
+        return 0
+    # A single block would have a single owner; without the transforms of the filters, panels cost no more.
+    cdef bint single = prepared != NULL and p.tiles <= MR
+    if single or n_filter_numbers(p) * <int64_t>sizeof(real) > SHARED_FILTERS:
+        return run_panels(x, w, bias, y, p, rotated, prepared, activation, alpha)
+    return run_blocks(x, w, bias, y, p, rotated, prepared, activation, alpha)
