@@ -12,21 +12,20 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the benchmarks import each other by name
 
-import machine
-
-from fastnn._ext.threads import get_num_threads
+from fastnn import get_num_threads
+from fastnn.machine import copy_bandwidth, multiply_add_peak
 
 ROWS = []
 
 
 @cache
 def peak(threads):
-    return machine.fma_peak(threads)
+    return multiply_add_peak(threads)
 
 
 @cache
 def copy(threads):
-    return machine.copy_bandwidth(threads)
+    return copy_bandwidth(threads)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -58,4 +57,6 @@ def pytest_terminal_summary(terminalreporter):
             parts.append(f"{info['gflops']:8.1f} GFLOP/s {info['of_peak']:6.1%} of peak")
         if "GB_per_s" in info:
             parts.append(f"{info['GB_per_s']:8.1f} GB/s {info['of_copy']:6.1%} of copy")
+        if "ratio" in info:
+            parts.append(f"{info['first_us']:9.1f} us and {info['second_us']:9.1f} us: {info['ratio']:.2f}")
         terminalreporter.line(f"{name:70s} {'  '.join(parts)}")

@@ -12,9 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,54 +52,19 @@ def environment(threads: int) -> dict[str, str]:
     return {**variables, "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
-def best(call: Callable[[], Any], seconds: float = 1.0) -> float:
-    """The shortest time of one call."""
-    call()
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def sgemm(multiply: Callable[[Any, Any, Any], Any]) -> float:
     """GFLOP/s of the best float32 product among a few sizes."""
     import numpy as np
 
+    from fastnn.machine import giga, shortest_seconds
+
     rng = np.random.default_rng(0)
-    rates = []
+    found = []
     for n in (512, 1024, 2048):
         a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in range(2))
         out = np.empty_like(a)
-        rates.append(2e-9 * n**3 / best(lambda a=a, b=b, out=out: multiply(a, b, out), 0.5))
-    return max(rates)
-
-
-def copy_bandwidth(threads: int, megabytes: int = 256) -> float:
-    """GB/s, read and written bytes together, of a copy far larger than the caches."""
-    import numpy as np
-
-    source = np.ones(megabytes << 18, np.float32)
-    target = np.empty_like(source)
-    pieces = list(zip(np.array_split(target, threads), np.array_split(source, threads)))
-    with ThreadPoolExecutor(threads) as pool:
-        seconds = best(lambda: list(pool.map(lambda pair: np.copyto(*pair), pieces)), 0.5)
-    return 2e-9 * source.nbytes / seconds
-
-
-def fma_peak(threads: int) -> float:
-    """GFLOP/s of float32 multiply-adds on registers alone."""
-    from fastnn._ext import gemm
-    from fastnn._ext import threads as owner
-
-    before = owner.get_num_threads()
-    owner.set_num_threads(threads)
-    try:
-        operations = gemm._fma_loop(1_000_000)
-        return 1e-9 * operations / best(lambda: gemm._fma_loop(1_000_000), 0.3)
-    finally:
-        owner.set_num_threads(before)
+        found.append(giga(2 * n**3, shortest_seconds(lambda a=a, b=b, out=out: multiply(a, b, out), 0.5)))
+    return max(found)
 
 
 def rates(threads: int) -> dict[str, float | str]:
@@ -110,20 +73,20 @@ def rates(threads: int) -> dict[str, float | str]:
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    measured: dict[str, float | str] = {
-        "copy_gb_s": copy_bandwidth(threads),
-        "numpy_sgemm_gflops": sgemm(lambda a, b, out: np.matmul(a, b, out=out)),
-    }
     sys.path.append(str(Path(__file__).resolve().parent.parent))
     try:
+        from fastnn import set_num_threads
         from fastnn._ext import gemm
-        from fastnn._ext import threads as owner
+        from fastnn.machine import copy_bandwidth, multiply_add_peak
     except ImportError as error:
-        return {**measured, "fastnn": f"not measured: {error}"}
-    owner.set_num_threads(threads)
-    measured["fastnn_sgemm_gflops"] = sgemm(gemm.gemm)
-    measured["fma_peak_gflops"] = fma_peak(threads)
-    return measured
+        return {"fastnn": f"not measured: {error}"}
+    set_num_threads(threads)
+    return {
+        "copy_gb_s": copy_bandwidth(),
+        "numpy_sgemm_gflops": sgemm(lambda a, b, out: np.matmul(a, b, out=out)),
+        "fastnn_sgemm_gflops": sgemm(gemm.gemm),
+        "fma_peak_gflops": multiply_add_peak(),
+    }
 
 
 def describe(threads: int) -> dict[str, Any]:

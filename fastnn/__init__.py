@@ -6,11 +6,12 @@
 (2,)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from . import initializers, layers, metrics, models, testing
 from .config import get_num_threads, set_num_threads, show_config
-from .data import datasets
 from .errors import FastnnError, FileFormatError, MissingExtraError, NonFiniteError, NotBuiltError, ShapeError
-from .files import load
 from .kernels import use_kernels
 from .layers import (
     ELU,
@@ -43,8 +44,13 @@ from .layers import (
 from .losses import Loss, SoftmaxCrossEntropy, SquaredError
 from .optimizers import SGD, Adam, Momentum, Optimizer
 from .parameter import Parameter
-from .race import race
-from .training import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
+from .racing import race
+
+if TYPE_CHECKING:
+    from .data import datasets
+    from .files import load
+    from .inference import InferenceModel
+    from .training import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
 
 __version__ = "0.1.0"
 
@@ -70,6 +76,7 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2D",
     "History",
+    "InferenceModel",
     "Layer",
     "LeakyReLU",
     "Linear",
@@ -108,3 +115,22 @@ __all__ = [
     "testing",
     "use_kernels",
 ]
+
+# Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
+# time that NumPy takes to be imported.
+_LATER = {"datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference"} | dict.fromkeys(
+    ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"], ".training"
+)
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+        module = import_module(_LATER[name], __name__)
+        value = globals()[name] = getattr(module, name, module)  # or the module itself: datasets
+        return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -150,7 +150,7 @@ def predict(arguments):
 
 def bench(arguments):
     """Times of a training step and of inference on this machine."""
-    from .race import median_seconds
+    from .machine import median_seconds
 
     rng = np.random.default_rng(0)
     print(config.show_config(), end="\n\n")

@@ -75,14 +75,45 @@ def test_unknown_instruction_set():
     assert "FASTNN_ISA='mmx': expected one of" in result.stderr.splitlines()[-1]
 
 
-def test_import_needs_no_extras():
+def test_import_loads_only_what_every_program_needs():
+    """Neither the extras nor what trainer, data sets and files need; NumPy's own imports do not count."""
     code = (
-        "import sys, fastnn\n"
-        "extras = 'matplotlib PIL pooch joblib sklearn onnx mpi4py torch pandas scipy'.split()\n"
-        "print([name for name in extras if name in sys.modules])"
+        "import sys, numpy\n"
+        "before = set(sys.modules)\n"
+        "import fastnn\n"
+        "print(*sorted(set(sys.modules) - before))"
     )
     result = run(code)
-    assert result.stdout.strip() == "[]", result.stderr
+    loaded = result.stdout.split()
+    assert "fastnn.layers.conv" in loaded, result.stderr
+    extras = "PIL joblib matplotlib mpi4py onnx pandas pooch scipy sklearn torch"
+    slow = (
+        "argparse asyncio concurrent csv email gzip http inspect logging lzma multiprocessing safetensors "
+        "shutil signal socket ssl statistics subprocess tarfile tempfile threading tqdm unittest "
+        "urllib.request zipfile"
+    )
+    later = "fastnn.cli fastnn.data fastnn.files fastnn.images fastnn.plots fastnn.training"
+    assert not set(loaded) & set(f"{extras} {slow} {later}".split())
+
+
+def test_names_that_are_loaded_later():
+    code = (
+        "import fastnn as nn\n"
+        "assert set(nn.__all__) <= set(dir(nn))\n"
+        "assert 'Trainer' not in vars(nn)\n"
+        "from fastnn import *\n"
+        "import fastnn.training, fastnn.data.datasets, fastnn.files\n"
+        "assert Trainer is nn.Trainer is fastnn.training.Trainer\n"
+        "assert datasets is nn.datasets is fastnn.data.datasets and load is nn.load is fastnn.files.load\n"
+        "assert 'Trainer' in vars(nn)\n"
+        "print(*[name for name in nn.__all__ if name not in globals()], 'nothing else is missing')"
+    )
+    result = run(code)
+    assert result.stdout.strip() == "nothing else is missing", result.stderr
+    with pytest.raises(AttributeError, match=r"^module 'fastnn' has no attribute 'Trainr'$"):
+        _ = nn.Trainr
+    with pytest.raises(ImportError, match="cannot import name 'Trainr' from 'fastnn'"):
+        from fastnn import Trainr  # noqa: F401
 
 
 FORK = """

@@ -121,7 +121,13 @@ class Conv2D(WeightedLayer):
         bias = None if self.bias is None else self.bias.data
         kernels.conv2d_forward(
             x, self.weight.data, bias, y, self.stride, self.sides, self.dilation, self.groups,
-            activation, alpha, self.algorithm,
+            activation, alpha, self.algorithm, self.prepared,
+        )  # fmt: skip
+
+    def prepare(self, batch_size):
+        self.algorithm, self.prepared = kernels.conv2d_prepare(
+            self.weight.data, (batch_size, *self.input_shape), self.stride, self.sides, self.dilation,
+            self.groups, self.algorithm,
         )  # fmt: skip
 
     def forward(self, x, training=False):

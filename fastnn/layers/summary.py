@@ -1,4 +1,4 @@
-"""The table that `model.summary()` returns."""
+"""The table that `model.summary()` returns, and what other tables of layers share with it."""
 
 
 def readable(n):
@@ -9,6 +9,33 @@ def readable(n):
     return f"{n} "
 
 
+def number(value, digits=3):
+    """A number as a cell of a table; "-" where there is none."""
+    return f"{value:,.{digits}f}" if value else "-"
+
+
+def heading(path, layer):
+    """Name of a layer's row, `"residual1.conv1 (Conv2D)"`."""
+    return f"{path} ({type(layer).__name__})" if path else type(layer).__name__
+
+
+def aligned(rows, left=1):
+    """Lines of rows of text: the first `left` columns begin at one place, the others, numbers, end there."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def ruled(lines):
+    """A table's lines with a rule under the heading, which also goes before the totals."""
+    rule = "-" * max(map(len, lines))
+    return [lines[0], rule, *lines[1:], rule]
+
+
 def summary(model):
     """One row a layer: output shape, parameters, multiply-adds and activation memory of one sample."""
     width = model.dtype.itemsize
@@ -17,7 +44,7 @@ def summary(model):
     for path, layer in model.walk():
         own = sum(parameter.size for parameter in layer.own_parameters.values())
         if path and layer.children():
-            rows.append((f"{path} ({type(layer).__name__})", str(layer.output_shape), "", "", ""))
+            rows.append((heading(path, layer), str(layer.output_shape), "", "", ""))
             continue
         if not path:
             continue
@@ -30,24 +57,17 @@ def summary(model):
         total_memory += size * width
         rows.append(
             (
-                f"{path} ({type(layer).__name__})",
+                heading(path, layer),
                 str(layer.output_shape),
                 f"{own:,}",
                 f"{macs:,}",
                 f"{readable(size * width)}B",
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "-" * max(len(line) for line in lines))
-    lines += [
-        lines[1],
-        f"input {model.input_shape}, {n_parameters:,} parameters ({readable(n_parameters * width)}B), "
-        f"{total_macs:,} multiply-adds and {readable(total_memory)}B of activations per sample",
-    ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *ruled(aligned(rows, left=2)),
+            f"input {model.input_shape}, {n_parameters:,} parameters ({readable(n_parameters * width)}B), "
+            f"{total_macs:,} multiply-adds and {readable(total_memory)}B of activations per sample",
+        ]
+    )

@@ -7,5 +7,6 @@ from .curves import learning_curves
 from .evaluation import confusion, mistakes
 from .figure import save
 from .filters import filters
+from .roofline import roofline
 
-__all__ = ["confusion", "filters", "learning_curves", "mistakes", "save"]
+__all__ = ["confusion", "filters", "learning_curves", "mistakes", "roofline", "save"]

@@ -26,9 +26,3 @@ def test_description_has_names(machine):
     assert machine.cores() >= 1
     assert machine.cpu_name()
     assert {"python", "numpy"} <= machine.versions().keys()
-
-
-def test_best_is_the_shortest_of_several_calls(machine):
-    calls = []
-    assert machine.best(lambda: calls.append(0), seconds=0) >= 0
-    assert len(calls) == 6
