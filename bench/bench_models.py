@@ -6,14 +6,10 @@ python bench/peers.py.
 """
 
 import networks
-import numpy as np
 import peer_fastnn
 import pytest
 
 import fastnn as nn
-
-NAMES = ["tiny", "mlp-b1", "mlp-b32", "mlp-b128", "lenet-b1", "lenet-b32", "lenet-b128", "wide45-b64",
-         "wide46-b64", "vgg-cifar-b32", "resnet18-cifar-b32"]  # fmt: skip
 
 
 @pytest.fixture(params=[1, 2], ids="{}threads".format, autouse=True)
@@ -24,25 +20,25 @@ def threads(request):
     nn.set_num_threads(before)
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=networks.NETWORKS)
 def case(request):
     network = networks.NETWORKS[request.param]
     x, y = networks.fixed_batch(network)
     model = peer_fastnn.build(network, networks.initial_weights(network))
     operations = 2e-9 * len(x) * sum(layer.multiply_adds() for _, layer in model.walk())
-    return model, np.asarray(x), y, operations
+    return model, x, y, operations, peer_fastnn.LOSSES[network.loss]()
 
 
 def test_training_step(benchmark, case):
-    model, x, y, operations = case
-    trainer = nn.Trainer(model, nn.SoftmaxCrossEntropy(), nn.Adam())
+    model, x, y, operations, loss = case
+    trainer = nn.Trainer(model, loss, nn.Adam(lr=1e-5))  # repeated for long, on one batch
     benchmark(trainer.train_step, x, y)
     if benchmark.stats:
         benchmark.extra_info["gflops"] = 3 * operations / benchmark.stats.stats.median
 
 
 def test_inference(benchmark, case):
-    model, x, _, operations = case
+    model, x, _, operations, _ = case
     benchmark(model.predict, x)
     if benchmark.stats:
         benchmark.extra_info["gflops"] = operations / benchmark.stats.stats.median

@@ -9,6 +9,9 @@ import numpy as np
 
 import fastnn as nn
 
+Maker = Callable[[], Callable[[], np.ndarray]]
+LOSSES = {"cross-entropy": nn.SoftmaxCrossEntropy, "squared error": lambda: nn.SquaredError("mean")}
+
 
 def version(variant: str) -> str:
     return f"fastnn {nn.__version__}"
@@ -22,9 +25,12 @@ def layers_of(layers: tuple) -> list:
                 built.append(nn.Dense(layer.units, activation=layer.activation))
             case net.Conv2D():
                 built.append(nn.Conv2D(layer.filters, layer.kernel_size, layer.stride, layer.padding,
-                                       use_bias=layer.use_bias, activation=layer.activation))  # fmt: skip
+                                       groups=layer.groups, use_bias=layer.use_bias,
+                                       activation=layer.activation))  # fmt: skip
             case net.MaxPool2D():
-                built.append(nn.MaxPool2D(layer.size))
+                built.append(nn.MaxPool2D(layer.size, layer.stride, layer.padding))
+            case net.AvgPool2D():
+                built.append(nn.AvgPool2D(layer.size))
             case net.BatchNorm():
                 built.append(nn.BatchNorm(eps=net.EPS, activation=layer.activation))
             case net.Flatten():
@@ -36,6 +42,8 @@ def layers_of(layers: tuple) -> list:
                 if layer.shortcut:
                     shortcut = nn.Sequential(layers_of(layer.shortcut))
                 built.append(nn.Residual(body, shortcut, activation=layer.activation))
+            case net.Concat():
+                built.append(nn.Concat([nn.Sequential(layers_of(branch)) for branch in layer.branches]))
     return built
 
 
@@ -43,11 +51,9 @@ def load(container, layers: tuple, weights: net.Weights, prefix: str = "") -> No
     """Copy `weights` into the layers, which stand in the same order as in the list."""
     for i, (layer, description) in enumerate(zip(container.layers, layers)):
         path = f"{prefix}{i}"
-        if isinstance(description, net.Residual):
-            load(layer.body, description.body, weights, f"{path}.body.")
-            if description.shortcut:
-                load(layer.shortcut, description.shortcut, weights, f"{path}.shortcut.")
-            continue
+        inside = net.parts(description, path)
+        for inner, (inner_prefix, rows) in zip(layer.layers if inside else (), inside):
+            load(inner, rows, weights, inner_prefix)
         for key in ("weight", "bias", "gamma", "beta", "running_mean", "running_var"):
             if f"{path}.{key}" in weights:
                 target = getattr(layer, key)
@@ -62,17 +68,25 @@ def build(network: net.Network, weights: net.Weights):
 
 
 def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray, y: np.ndarray,
-          threads: int) -> dict[str, Callable[[], float]]:  # fmt: skip
+          threads: int) -> dict[str, Callable[[], Callable[[], float]]]:  # fmt: skip
     nn.set_num_threads(threads)
-    trainer = nn.Trainer(build(network, weights), loss=nn.SoftmaxCrossEntropy(), optimizer=nn.Adam(lr=1e-3))
-    return {"train_step": lambda: trainer.train_step(x, y)}
+
+    def make() -> Callable[[], float]:
+        trainer = nn.Trainer(build(network, weights), LOSSES[network.loss](), nn.Adam(lr=network.lr))
+        return lambda: trainer.train_step(x, y)
+
+    return {"train_step": make}
 
 
 def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray,
-          threads: int) -> dict[str, Callable[[], np.ndarray]]:  # fmt: skip
+          threads: int) -> dict[str, Maker]:  # fmt: skip
     nn.set_num_threads(threads)
-    model = build(network, weights)
-    return {"predict": lambda: model.predict(x)}
+
+    def make() -> Callable[[], np.ndarray]:
+        model = build(network, weights).for_inference(network.batch)
+        return lambda: model.predict(x)
+
+    return {"for_inference": make}
 
 
 def to_numpy(result: np.ndarray) -> np.ndarray:

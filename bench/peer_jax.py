@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import networks as net
@@ -11,18 +12,24 @@ from jax import lax
 from jax import numpy as jnp
 
 Params = dict[str, jax.Array]
+Step = Callable[[], jax.Array]
 
 
 def version(variant: str) -> str:
     return f"jax {jax.__version__}"
 
 
-def max_pool(x: jax.Array, k: int, pooling: str) -> jax.Array:
-    """Two usual ways; the gradient of the second compiles to faster code on some networks."""
-    if pooling == "reduce_window":
-        return lax.reduce_window(x, -jnp.inf, lax.max, (1, k, k, 1), (1, k, k, 1), "VALID")
-    n, h, w, c = x.shape
-    return x.reshape(n, h // k, k, w // k, k, c).max(axis=(2, 4))
+def pool(layer: net.MaxPool2D | net.AvgPool2D, x: jax.Array, pooling: str) -> jax.Array:
+    """Two usual ways; the gradient of "reshape" compiles to faster code on some networks."""
+    k, largest = layer.size, isinstance(layer, net.MaxPool2D)
+    if pooling == "reshape":
+        n, h, w, c = x.shape
+        windows = x.reshape(n, h // k, k, w // k, k, c)
+        return windows.max(axis=(2, 4)) if largest else windows.mean(axis=(2, 4))
+    if not largest:
+        return lax.reduce_window(x, 0.0, lax.add, (1, k, k, 1), (1, k, k, 1), "VALID") / (k * k)
+    s, p = layer.stride, (layer.padding,) * 2
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, k, k, 1), (1, s, s, 1), ((0, 0), p, p, (0, 0)))
 
 
 def batch_norm(layer_path: str, params: Params, state: Params, x: jax.Array, training: bool):
@@ -42,7 +49,8 @@ def batch_norm(layer_path: str, params: Params, state: Params, x: jax.Array, tra
 def forward(layers: tuple, params: Params, state: Params, x: jax.Array, training: bool, pooling: str,
             prefix: str = "") -> jax.Array:  # fmt: skip
     """Logits; the running statistics in `state` are replaced when training."""
-    act: dict[str | None, Callable] = {None: lambda a: a, "relu": jax.nn.relu, "tanh": jnp.tanh}
+    act: dict[str | None, Callable] = {None: lambda a: a, "relu": jax.nn.relu, "tanh": jnp.tanh,
+                                       "sigmoid": jax.nn.sigmoid}  # fmt: skip
     for i, layer in enumerate(layers):
         path = f"{prefix}{i}"
         match layer:
@@ -51,22 +59,21 @@ def forward(layers: tuple, params: Params, state: Params, x: jax.Array, training
             case net.Conv2D():
                 x = lax.conv_general_dilated(
                     x, params[f"{path}.weight"], (layer.stride,) * 2, ((layer.padding,) * 2,) * 2,
-                    dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
+                    dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=layer.groups)  # fmt: skip
                 if layer.use_bias:
                     x = x + params[f"{path}.bias"]
-            case net.MaxPool2D():
-                x = max_pool(x, layer.size, pooling)
+            case net.MaxPool2D() | net.AvgPool2D():
+                x = pool(layer, x, pooling)
             case net.BatchNorm():
                 x = batch_norm(path, params, state, x, training)
             case net.Flatten():
                 x = x.reshape(x.shape[0], -1)
             case net.GlobalAvgPool2D():
                 x = x.mean(axis=(1, 2))
-            case net.Residual():
-                rest = params, state, x, training, pooling
-                x = forward(layer.body, *rest, f"{path}.body.") + forward(
-                    layer.shortcut, *rest, f"{path}.shortcut."
-                )
+            case net.Residual() | net.Concat():
+                inside = [forward(row, params, state, x, training, pooling, inner)
+                          for inner, row in net.parts(layer, path)]  # fmt: skip
+                x = jnp.add(*inside) if isinstance(layer, net.Residual) else jnp.concatenate(inside, axis=-1)
         x = act[getattr(layer, "activation", None)](x)
     return x
 
@@ -82,35 +89,49 @@ def load(weights: net.Weights) -> tuple[Params, Params]:
     return {name: w for name, w in arrays.items() if name not in state}, state
 
 
-def adam(params: Params, grads: Params, m: Params, v: Params, t: jax.Array):
+def adam(params: Params, grads: Params, m: Params, v: Params, t: jax.Array, lr: float):
     t = t + 1
     m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
     v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-    a, b = 1e-3 / (1 - 0.9**t), 1 / (1 - 0.999**t)
+    a, b = lr / (1 - 0.9**t), 1 / (1 - 0.999**t)
     params = jax.tree.map(lambda p, m, v: p - a * m / (jnp.sqrt(b * v) + 1e-8), params, m, v)
     return params, m, v, t
 
 
 def poolings(network: net.Network) -> list[str]:
-    has_pool = any(isinstance(layer, net.MaxPool2D) for layer in network.layers)
-    return ["reduce_window", "reshape max"] if has_pool else [""]
+    """The ways to pool; "reshape" is for windows side by side that fill the image."""
+    found = [(layer, shape) for _, layer, shape in net.walk(network.layers, network.input_shape)
+             if isinstance(layer, net.MaxPool2D | net.AvgPool2D)]  # fmt: skip
+    side_by_side = all(
+        isinstance(layer, net.AvgPool2D) or (layer.stride, layer.padding) == (layer.size, 0)
+        for layer, _ in found
+    )
+    filled = all(n % layer.size == 0 for layer, shape in found for n in shape[:2])
+    if not found:
+        return [""]
+    return ["reduce_window", "reshape"] if side_by_side and filled else ["reduce_window"]
+
+
+def loss_value(network: net.Network, outputs: jax.Array, target: jax.Array) -> jax.Array:
+    if network.loss == "squared error":
+        return jnp.square(outputs - target).mean()
+    return -jnp.take_along_axis(jax.nn.log_softmax(outputs), target[:, None], axis=1).mean()
 
 
 def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray, y: np.ndarray,
-          threads: int) -> dict[str, Callable[[], jax.Array]]:  # fmt: skip
+          threads: int) -> dict[str, Callable[[], Step]]:  # fmt: skip
     images, labels = jnp.array(x), jnp.array(y)
 
-    def make(pooling: str) -> Callable[[], jax.Array]:
+    def make(pooling: str) -> Step:
         def loss_of(params: Params, state: Params, images: jax.Array, labels: jax.Array):
             state = dict(state)
-            logits = forward(network.layers, params, state, images, True, pooling)
-            log_probs = jax.nn.log_softmax(logits)
-            return -jnp.take_along_axis(log_probs, labels[:, None], axis=1).mean(), state
+            outputs = forward(network.layers, params, state, images, True, pooling)
+            return loss_value(network, outputs, labels), state
 
         def update(everything, images, labels):
             params, state, m, v, t = everything
             (loss, state), grads = jax.value_and_grad(loss_of, has_aux=True)(params, state, images, labels)
-            params, m, v, t = adam(params, grads, m, v, t)
+            params, m, v, t = adam(params, grads, m, v, t, network.lr)
             return (params, state, m, v, t), loss
 
         update = jax.jit(update, donate_argnums=0)
@@ -125,18 +146,19 @@ def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarra
 
         return step
 
-    return {pooling: make(pooling) for pooling in poolings(network)}
+    return {pooling: partial(make, pooling) for pooling in poolings(network)}
 
 
 def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray,
-          threads: int) -> dict[str, Callable[[], jax.Array]]:  # fmt: skip
-    images, (params, state) = jnp.array(x), load(weights)
+          threads: int) -> dict[str, Callable[[], Step]]:  # fmt: skip
+    images = jnp.array(x)
 
-    def make(pooling: str) -> Callable[[], jax.Array]:
+    def make(pooling: str) -> Step:
+        params, state = load(weights)
         predict = jax.jit(lambda p, s, x: forward(network.layers, p, s, x, False, pooling))
         return lambda: predict(params, state, images).block_until_ready()
 
-    return {pooling: make(pooling) for pooling in poolings(network)}
+    return {pooling: partial(make, pooling) for pooling in poolings(network)}
 
 
 def synchronize(result: jax.Array) -> None:

@@ -19,14 +19,16 @@ def classifier(network: net.Network, weights: net.Weights) -> MLPClassifier:
     """A classifier that has seen one batch, with `weights` put into it (and Adam's state cleared)."""
     if not network.is_mlp:
         raise NotImplementedError("scikit-learn has fully connected layers only")
-    if network.batch < network.classes:
+    if network.loss != "cross-entropy" or len({layer.activation for layer in network.layers[:-1]}) > 1:
+        raise NotImplementedError("scikit-learn's classifier has cross-entropy and one activation only")
+    if network.batch < network.outputs:
         warnings.filterwarnings("ignore")
     model = MLPClassifier(
         tuple(layer.units for layer in network.layers[:-1]), activation=network.layers[0].activation,
-        solver="adam", alpha=0.0, batch_size=network.batch, learning_rate_init=1e-3, shuffle=False,
+        solver="adam", alpha=0.0, batch_size=network.batch, learning_rate_init=network.lr, shuffle=False,
     )  # fmt: skip
     x, y = net.fixed_batch(network)
-    model.partial_fit(x, y, classes=np.arange(network.classes))
+    model.partial_fit(x, y, classes=np.arange(network.outputs))
     for i in range(len(network.layers)):
         model.coefs_[i][...] = weights[f"{i}.weight"].T
         model.intercepts_[i][...] = weights[f"{i}.bias"]
@@ -38,15 +40,21 @@ def classifier(network: net.Network, weights: net.Weights) -> MLPClassifier:
 
 
 def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray, y: np.ndarray,
-          threads: int) -> dict[str, Callable[[], float]]:  # fmt: skip
-    model = classifier(network, weights)
-    return {"partial_fit": lambda: model.partial_fit(x, y).loss_}
+          threads: int) -> dict[str, Callable[[], Callable[[], float]]]:  # fmt: skip
+    def make() -> Callable[[], float]:
+        model = classifier(network, weights)
+        return lambda: model.partial_fit(x, y).loss_
+
+    return {"partial_fit": make}
 
 
 def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray,
-          threads: int) -> dict[str, Callable[[], np.ndarray]]:  # fmt: skip
-    model = classifier(network, weights)
-    return {"predict_proba": lambda: model.predict_proba(x)}
+          threads: int) -> dict[str, Callable[[], Callable[[], np.ndarray]]]:  # fmt: skip
+    def make() -> Callable[[], np.ndarray]:
+        model = classifier(network, weights)
+        return lambda: model.predict_proba(x)
+
+    return {"predict_proba": make}
 
 
 def to_numpy(result: np.ndarray) -> np.ndarray:

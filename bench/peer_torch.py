@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import networks as net
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 Step = Callable[[], torch.Tensor]
+LOSSES = {"cross-entropy": functional.cross_entropy, "squared error": functional.mse_loss}
 
 
 def version(variant: str) -> str:
@@ -18,7 +20,7 @@ def version(variant: str) -> str:
 
 
 def activation_layer(name: str | None) -> list[nn.Module]:
-    return [] if name is None else [{"relu": nn.ReLU, "tanh": nn.Tanh}[name]()]
+    return [] if name is None else [{"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[name]()]
 
 
 class Residual(nn.Module):
@@ -28,6 +30,15 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.body(x) + self.shortcut(x))
+
+
+class Concat(nn.Module):
+    def __init__(self, branches: list[nn.Sequential]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([branch(x) for branch in self.branches], dim=1)
 
 
 def load(module: nn.Module, weights: net.Weights, path: str) -> nn.Module:
@@ -47,10 +58,12 @@ def sequential(layers: tuple, shape: net.Shape, weights: net.Weights, prefix: st
                 modules.append(load(nn.Linear(shape[0], layer.units), weights, path))
             case net.Conv2D():
                 conv = nn.Conv2d(shape[-1], layer.filters, layer.kernel_size, layer.stride, layer.padding,
-                                 bias=layer.use_bias)  # fmt: skip
+                                 groups=layer.groups, bias=layer.use_bias)  # fmt: skip
                 modules.append(load(conv, weights, path))
             case net.MaxPool2D():
-                modules.append(nn.MaxPool2d(layer.size))
+                modules.append(nn.MaxPool2d(layer.size, layer.stride, layer.padding))
+            case net.AvgPool2D():
+                modules.append(nn.AvgPool2d(layer.size))
             case net.BatchNorm():
                 norm = nn.BatchNorm2d(shape[-1], eps=net.EPS, momentum=1 - net.MOMENTUM)
                 modules.append(load(norm, weights, path))
@@ -58,10 +71,9 @@ def sequential(layers: tuple, shape: net.Shape, weights: net.Weights, prefix: st
                 modules.append(nn.Flatten())
             case net.GlobalAvgPool2D():
                 modules += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-            case net.Residual():
-                body = sequential(layer.body, shape, weights, f"{path}.body.")
-                shortcut = sequential(layer.shortcut, shape, weights, f"{path}.shortcut.")
-                modules.append(Residual(body, shortcut))
+            case net.Residual() | net.Concat():
+                inside = [sequential(row, shape, weights, inner) for inner, row in net.parts(layer, path)]
+                modules.append(Residual(*inside) if isinstance(layer, net.Residual) else Concat(inside))
         if not isinstance(layer, net.Residual):
             modules += activation_layer(getattr(layer, "activation", None))
         shape = net.output_shape(layer, shape)
@@ -86,19 +98,19 @@ def layouts(variant: str, network: net.Network) -> list[str]:
 
 
 def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray, y: np.ndarray,
-          threads: int) -> dict[str, Step]:  # fmt: skip
+          threads: int) -> dict[str, Callable[[], Step]]:  # fmt: skip
     torch.set_num_threads(threads)
-    labels = torch.from_numpy(y)
-    steps: dict[str, Step] = {}
+    labels, loss_function = torch.from_numpy(y), LOSSES[network.loss]
+    makers: dict[str, Callable[[], Step]] = {}
     for layout in layouts(variant, network):
         for fused in (None, True):
 
             def make(layout: str, fused: bool | None) -> Step:
                 model, images = build(network, weights, x, layout == "channels last")
-                optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
+                optimizer = torch.optim.Adam(model.parameters(), lr=network.lr, fused=fused)
 
                 def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-                    return functional.cross_entropy(model(images), labels)
+                    return loss_function(model(images), labels)
 
                 if variant == "torch-compile":
                     loss_of = torch.compile(loss_of)
@@ -112,14 +124,14 @@ def train(variant: str, network: net.Network, weights: net.Weights, x: np.ndarra
 
                 return step
 
-            steps[f"{layout}, {'fused' if fused else 'default'} Adam"] = make(layout, fused)
-    return steps
+            makers[f"{layout}, {'fused' if fused else 'default'} Adam"] = partial(make, layout, fused)
+    return makers
 
 
 def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarray,
-          threads: int) -> dict[str, Step]:  # fmt: skip
+          threads: int) -> dict[str, Callable[[], Step]]:  # fmt: skip
     torch.set_num_threads(threads)
-    calls: dict[str, Step] = {}
+    makers: dict[str, Callable[[], Step]] = {}
     for layout in layouts(variant, network):
         for freezing in (False, True) if variant == "torch-compile" else (False,):
 
@@ -135,8 +147,8 @@ def infer(variant: str, network: net.Network, weights: net.Weights, x: np.ndarra
 
                 return call
 
-            calls[f"{layout}{', freezing' if freezing else ''}"] = make(layout, freezing)
-    return calls
+            makers[f"{layout}{', freezing' if freezing else ''}"] = partial(make, layout, freezing)
+    return makers
 
 
 def to_numpy(result: torch.Tensor) -> np.ndarray:

@@ -16,9 +16,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import memory
 import networks as net
 
 SAMPLE = 1e-3  # seconds that one sample lasts at least: short calls are timed several at a time
+STEPS = 3  # calls whose memory is measured, after as many that only warm up
 
 
 def nothing(result: Any) -> None:
@@ -32,13 +34,15 @@ class Worker:
         self.synchronize = getattr(self.peer, "synchronize", nothing)
         self.chosen: dict[str, tuple[Callable, int]] = {}
 
-    def candidates(self, task: str) -> dict[str, Callable]:
-        x, y = net.fixed_batch(self.network)
+    def candidates(self, task: str, network: net.Network | None = None) -> dict[str, Callable[[], Callable]]:
+        """Name -> what builds the model and returns the call to be measured."""
+        network = network or self.network
+        x, y = net.fixed_batch(network)
         make = getattr(self.peer, task, None)
         if make is None:
             return {}
         arguments = (x, y) if task == "train" else (x,)
-        return make(self.variant, self.network, net.initial_weights(self.network), *arguments, self.threads)
+        return make(self.variant, network, net.initial_weights(network), *arguments, self.threads)
 
     def samples(self, call: Callable, calls: int, seconds: float, least: int = 3) -> list[float]:
         """Seconds per call, each sample the mean of `calls` calls in a row."""
@@ -69,7 +73,7 @@ class Worker:
     def prepare(self, task: str) -> dict[str, Any]:
         """Build all candidates, keep the fastest (by the lower decile: noise must not choose)."""
         try:
-            calls = self.candidates(task)
+            calls = {name: build() for name, build in self.candidates(task).items()}
         except NotImplementedError as error:
             return {"chosen": None, "unsupported": str(error)}
         ready = {name: (call, self.warm_up(call)) for name, call in calls.items()}
@@ -88,10 +92,50 @@ class Worker:
         self.samples(call, calls, 0.02, least=1)  # the caches belonged to somebody else
         return self.samples(call, calls, seconds)
 
+    def memory(self, task: str, name: str | None) -> dict[str, Any]:
+        """Megabytes of candidate `name`, or of the first one; to be asked once, of a fresh process.
+
+        `added`: the peak of some calls, after warming up, beyond what the process held once the framework
+        was imported. `own`: the part of it that is this network's, its weights, gradients, optimizer state,
+        activations and working memory; the rest is code, which the smallest network needs as well.
+        `process`: the peak of everything so far, building and compiling included.
+        """
+        memory.release()
+        imported = memory.resident()
+        self.few_calls(task, name, net.NETWORKS["tiny"])
+        memory.release()
+        loaded = memory.resident()
+        call, name, others = self.few_calls(task, name, self.network)
+        memory.release()
+        whole, exact = memory.peak(), memory.reset_peak()
+        for _ in range(STEPS):
+            self.synchronize(call())
+        found = memory.peak()
+        sizes = {"added": found - imported, "own": found - loaded, "process": max(found, whole),
+                 "imported": imported}  # fmt: skip
+        return {"candidate": name, "others": others, "peak_of_steps_only": exact,
+                **{key: size / memory.MEGA for key, size in sizes.items()}}  # fmt: skip
+
+    def few_calls(self, task: str, name: str | None, network: net.Network) -> tuple[Callable, str, list[str]]:
+        """Build a candidate and call it; the weights that it was given are free again at the end."""
+        makers = self.candidates(task, network)
+        if not makers:
+            raise NotImplementedError(f"{self.variant} does not {task}")
+        name = name if name in makers else next(iter(makers))
+        call = makers[name]()
+        for _ in range(STEPS):
+            self.synchronize(call())
+        return call, name, [other for other in makers if other != name]
+
     def check(self) -> dict[str, Any]:
         """Logits of every candidate, and the losses of its first three training steps."""
-        logits = {name: self.peer.to_numpy(call()).copy() for name, call in self.candidates("infer").items()}
-        losses = {name: [float(call()) for _ in range(3)] for name, call in self.candidates("train").items()}
+        logits = {
+            name: self.peer.to_numpy(build()()).copy() for name, build in self.candidates("infer").items()
+        }
+        losses = {}
+        for name, build in self.candidates("train").items():
+            step = build()
+            losses[name] = [float(step()) for _ in range(3)]
         return {"logits": logits, "losses": losses}
 
 

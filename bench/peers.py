@@ -3,7 +3,8 @@
 `python bench/peers.py` prints medians of a training step (forward, softmax cross-entropy, backward, Adam)
 and of inference, and the ratio fastest peer / fastnn: above 1, fastnn is faster. Every framework runs in
 its own process with the same number of threads and the same weights; they measure in turns, one at a time.
-`--check` first proves that all compute the same network.
+Then the memory of both: the peak of some calls beyond the imported framework, and of the whole process.
+`--check` first proves that all compute the same network, `--memory` measures memory alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import argparse
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +24,7 @@ from typing import Any
 import machine
 import networks as net
 import numpy as np
+from report import median_ms, memory_table, remarks, time_table
 
 # name -> (module beside this file, packages that it needs, tasks that it can do)
 BOTH = ("train", "infer")
@@ -37,7 +38,6 @@ PEERS = {
     "openvino": ("peer_onnx", ("onnx", "openvino"), ("infer",)),
     "sklearn": ("peer_sklearn", ("sklearn",), BOTH),
 }
-SHORT = {"torch-channels-last": "channels-last", "torch-compile": "compile", "onnxruntime": "ort"}
 PAUSE = 0.05  # seconds between turns: thread pools spin for a while after their work
 TOLERANCE = {"logits": 1e-4, "losses": 1e-3}  # largest difference, relative to the largest value
 
@@ -97,8 +97,8 @@ def missing(peer: str) -> list[str]:
     return [name for name in PEERS[peer][1] if importlib.util.find_spec(name) is None]
 
 
-def median_ms(samples: list[float]) -> float:
-    return 1e3 * statistics.median(samples)
+def able(peers: list[str], task: str) -> list[str]:
+    return [peer for peer in peers if task in PEERS[peer][2]]
 
 
 def start(peer: str, network: str, options: argparse.Namespace, result: dict[str, Any]) -> Process | None:
@@ -121,7 +121,7 @@ def race(network: str, peers: list[str], options: argparse.Namespace) -> dict[st
     try:
         for task in options.tasks:
             for peer, process in running.items():
-                if task not in PEERS[peer][2]:
+                if peer not in able(peers, task):
                     continue
                 say(f"{network}: {peer} prepares to {task}")
                 try:
@@ -160,72 +160,39 @@ def take_turn(process: Process, running: dict[str, Process], task: str, result: 
     entry["others_cpu_share"] = max(entry.get("others_cpu_share", 0.0), used / (time.perf_counter() - began))
 
 
-def medians(results: dict[str, Any], task: str, best_round: bool = False) -> dict[str, float]:
-    """Peer -> median in ms (of its fastest round only, if so wished), of those that finished."""
-    done = {peer: result[task] for peer, result in results.items() if "median_ms" in result.get(task, ())}
-    return {
-        peer: min(about["rounds_ms"]) if best_round else about["median_ms"] for peer, about in done.items()
-    }
+def measure_memory(network: str, peers: list[str], options: argparse.Namespace,
+                   results: dict[str, Any]) -> None:  # fmt: skip
+    """Add `memory` to the peers' results: of the candidate that was timed, or of all if none was."""
+    for task in options.tasks:
+        for peer in able(peers, task):
+            say(f"{network}: memory of {peer}, {task}")
+            about = results[peer].setdefault(task, {})
+            if "error" in results[peer] or "error" in about or "unsupported" in about:
+                continue
+            waiting, found = [about.get("chosen")], []
+            try:
+                while waiting:
+                    answer = memory_of(peer, network, task, waiting.pop(), options, results[peer])
+                    if not found and "chosen" not in about:
+                        waiting = answer["others"]
+                    found.append(answer)
+                about["memory"] = found
+            except PeerError as error:
+                unable = str(error).startswith("NotImplementedError")
+                about["unsupported" if unable else "memory_error"] = str(error)
+                results[peer].pop("error", None)  # that the process did not start is said once
 
 
-def ratio(times: dict[str, float]) -> tuple[float, str] | None:
-    """(fastest peer / fastnn, that peer), or None without fastnn or without a peer."""
-    others = {peer: t for peer, t in times.items() if peer != "fastnn"}
-    if "fastnn" not in times or not others:
-        return None
-    fastest = min(others, key=others.__getitem__)
-    return others[fastest] / times["fastnn"], fastest
-
-
-def number(milliseconds: float) -> str:
-    return f"{milliseconds:.4f}" if milliseconds < 1 else f"{milliseconds:.4g}"
-
-
-def table(results: dict[str, Any], peers: list[str], task: str, best_round: bool = False) -> str:
-    """Medians in ms, one workload a line, and the ratio; the fastest of a line has a star."""
-    peers = [peer for peer in peers if task in PEERS[peer][2]]
-    title = {"train": "training step", "infer": "inference"}[task]
-    rows = [[f"{title} (ms)", *(SHORT.get(peer, peer) for peer in peers), "fastest peer / fastnn"]]
-    for network, result in results.items():
-        times = medians(result, task, best_round)
-        row = [network]
-        for peer in peers:
-            star = "*" if times and times.get(peer) == min(times.values()) else ""
-            about = result.get(peer, {})
-            absent = "error" if "error" in about or "error" in about.get(task, {}) else "-"
-            row.append(number(times[peer]) + star if peer in times else absent)
-        found = ratio(times)
-        rows.append([*row, f"{found[0]:.2f} ({SHORT.get(found[1], found[1])})" if found else "-"])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ["  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths)))
-             for row in rows]  # fmt: skip
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def remarks(results: dict[str, Any], absent: dict[str, list[str]]) -> list[str]:
-    """Missing peers, errors, what each peer chose, and idle processes that were not idle."""
-    lines = [f"missing: {peer} (not installed: {', '.join(packages)})" for peer, packages in absent.items()]
-    for network, result in results.items():
-        for peer, entry in result.items():
-            if "error" in entry:
-                lines.append(f"error: {network}, {peer}: {entry['error']}")
-            for task in BOTH:
-                about = entry.get(task, {})
-                if "error" in about:
-                    lines.append(f"error: {network}, {peer}, {task}: {about['error']}")
-                elif len(about.get("candidates_ms", ())) > 1:
-                    tried = ", ".join(f"{name} {ms:.4g}" for name, ms in about["candidates_ms"].items())
-                    lines.append(f"chosen: {network}, {peer}, {task}: {about['chosen']} (of {tried} ms)")
-                if "unsupported" in about:
-                    lines.append(f"unsupported: {network}, {peer}, {task}: {about['unsupported']}")
-                rounds = about.get("rounds_ms") or [1.0]
-                if max(rounds) > 1.3 * min(rounds):
-                    shown = ", ".join(f"{ms:.4g}" for ms in rounds)
-                    lines.append(f"noise: {network}, {peer}, {task}: medians of the rounds are {shown} ms")
-                if about.get("others_cpu_share", 0) > 0.1:
-                    share = about["others_cpu_share"]
-                    lines.append(f"noise: {network}, {peer}, {task}: idle peers used {share:.0%} of a core")
-    return lines
+def memory_of(peer: str, network: str, task: str, candidate: str | None, options: argparse.Namespace,
+              result: dict[str, Any]) -> dict[str, Any]:  # fmt: skip
+    """A fresh process for each: one that has already worked has memory to use again."""
+    process = start(peer, network, options, result)
+    if process is None:
+        raise PeerError(result["error"])
+    try:
+        return process.ask("memory", task, candidate)
+    finally:
+        process.close()
 
 
 def difference(value: Any, expected: Any) -> float:
@@ -279,8 +246,9 @@ def say(text: str) -> None:
 
 
 def chosen_names(text: str, known: dict[str, bool]) -> list[str]:
-    """Names in a comma-separated list; `default` and `all` stand for known ones."""
-    groups = {"all": list(known), "default": [name for name, usual in known.items() if usual]}
+    """Names in a comma-separated list; `default`, `extra` and `all` stand for known ones."""
+    groups = {"all": list(known), "default": [name for name, usual in known.items() if usual],
+              "extra": [name for name, usual in known.items() if not usual]}  # fmt: skip
     names = [name for part in text.split(",") for name in groups.get(part, [part])]
     for name in names:
         if name not in known:
@@ -293,7 +261,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     workloads = {name: not network.extra for name, network in net.NETWORKS.items()}
     known = dict.fromkeys(PEERS, True)
     parser.add_argument("--workloads", default="default", type=lambda text: chosen_names(text, workloads),
-                        help=f"default, all, or names: {', '.join(workloads)}")  # fmt: skip
+                        help=f"default, extra, all, or names: {', '.join(workloads)}")  # fmt: skip
     parser.add_argument("--peers", default="all", type=lambda text: chosen_names(text, known),
                         help=f"all, or names (fastnn always runs): {', '.join(known)}")  # fmt: skip
     parser.add_argument("--without-fastnn", action="store_true", help="measure the peers only")
@@ -306,7 +274,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--best-round", action="store_true",
                         help="show the median of the fastest round (for a machine in use)")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write all samples, versions and the machine to this file")
-    parser.add_argument("--check", action="store_true", help="compare results instead of measuring time")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="compare results, measure nothing")
+    instead.add_argument("--memory", action="store_true", help="measure memory, not time")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--train-only", dest="tasks", action="store_const", const=("train",), default=BOTH)
     group.add_argument("--infer-only", dest="tasks", action="store_const", const=("infer",))
@@ -329,7 +299,9 @@ def main(arguments: list[str] | None = None) -> int:
     report: dict[str, Any] = {"machine": machine.describe(options.threads), "missing": absent, "results": {}}
     report["settings"] = {"seconds": options.seconds, "rounds": options.rounds, "threads": options.threads}
     for name in options.workloads:
-        report["results"][name] = race(name, peers, options)
+        results = {peer: {} for peer in peers} if options.memory else race(name, peers, options)
+        measure_memory(name, peers, options, results)
+        report["results"][name] = results
         if options.json:
             options.json.write_text(json.dumps(report))
     say("")
@@ -338,7 +310,10 @@ def main(arguments: list[str] | None = None) -> int:
     for facts in (about["rates"], about["versions"]):
         print(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in facts.items()))
     for task in options.tasks:
-        print(f"\n{table(report['results'], options.peers, task, options.best_round)}")
+        shown = report["results"], able(options.peers, task), task
+        if not options.memory:
+            print(f"\n{time_table(*shown, options.best_round)}")
+        print(f"\n{memory_table(*shown)}")
     print("\n" + "\n".join(remarks(report["results"], absent)))
     return 0
 
