@@ -4,7 +4,7 @@ from .activations import activation_forward
 
 
 def dense_prepare(weight):
-    """What `dense_forward` takes as `prepared`: the compiled kernel packs the weight, the twin has no need to."""
+    """What `dense_forward` takes as `prepared`: the compiled kernel packs the weight; nothing to do here."""
 
 
 def dense_forward(x, weight, bias, y, activation="linear", alpha=0.0, prepared=None):
