@@ -33,6 +33,7 @@ cdef enum:
     ROW_TILES = 4   # register tiles in a work item, downwards
     PANELS = 8      # and panels, sideways: items are large enough for a thread, small enough to share out
     ROW_TILES_PREPARED = 16  # a prepared panel may come from far away: it is used for so many tiles
+    ITEMS = 8                # smaller if there are fewer items than this
     PACK_PANELS = 4  # panels that are packed together,
     PACK_ROWS = 64   # and rows at a time
     IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
@@ -228,6 +229,8 @@ cdef void gemm_prepared(
     cdef int64_t row_items, n_panels, j
     cdef Product p
     p.M, p.N, p.K, p.row_tiles, p.panels = M, N, K, ROW_TILES_PREPARED, 1
+    while p.row_tiles > 1 and (M + p.row_tiles * MR - 1) // (p.row_tiles * MR) * ((N + NR - 1) // NR) < ITEMS:
+        p.row_tiles //= 2
     p.a, p.a_row, p.a_tile, p.a_step = a, K, MR * K, 1
     p.b, p.b_panel, p.ldb, p.edge = panels, NR * K, NR, NULL
     p.out, p.ldc, p.bias, p.alpha, p.activation, p.flags = out, N, bias, alpha, activation, 0
