@@ -2,8 +2,8 @@
  * the activations, their derivatives and softmax. Written once, in vmath_body.h, for float and double.
  *
  * Largest errors found, in units in the last place of the result, with each of the instruction sets and with
- * one number at a time (float: up to each 5th of all floats against long double; double: up to 3 million random
- * points against numbers of 113 bits):
+ * one number at a time (float: up to each 5th of all floats against long double; double: up to 3 million
+ * random points against numbers of 113 bits):
  *
  *              exp   expm1   tanh   sigmoid   log(1 + e^x)   Phi   x Phi(x)
  *     float    1.1   1.3     1.6    1.9       2.0            1.4   2.0
@@ -36,7 +36,7 @@
 
 #define LOG2_E 1.44269504088896340736
 #define INV_SQRT_2PI 0.398942280401432677940
-#define PHI_M 1.25 /* m, and in K k and b, of normal_tail */
+#define PHI_M 1.25 /* m, and in K k and b, of gelu_tail */
 #define GELU_TANH_C 0.797884560802865355880   /* sqrt(2 / pi) */
 #define SELU_LAMBDA 1.0507009873554805
 #define SELU_ALPHA 1.6732632423543772

@@ -88,13 +88,13 @@ INLINE V FN(softplus)(V x)
     return SELECT(x > 0, x, SPLAT(0)) + (e - s * (e - z * POLYNOMIAL(z, LOG1P)));
 }
 
-/* factor Phi(-z), Phi the normal distribution, 0 <= z <= phi_max; *density = e^(-z^2/2) / sqrt(2 pi).
+/* G(z) = z Phi(-z), Phi the normal distribution, 0 <= z <= phi_max, or its derivative Phi(-z) - z phi(z).
  *
- * Phi(-z) = e^(-z^2/2) q / (z + m), where q is a polynomial of u = (z - b) / (z + k). It changes so little with
- * u that the error of u weighs little. The rest is kept as a short number, whose products are exact, and what
- * that leaves: z = h + h_lo, z + m = d + h_lo, e^(-z^2/2) = 2^j (p + p_lo), q / (z + m) = f + t rest.
- * The factor comes before 2^j: where Phi(-z) is denormal, factor Phi(-z) may not be. */
-INLINE V FN(normal_tail)(V z, V factor, V *density)
+ * Phi(-z) = e^(-z^2/2) q / (z + m), q a polynomial of u = (z - b) / (z + k). It changes so little with u that
+ * the error of u weighs little. The rest is kept as a short number, whose products are exact, and what that
+ * leaves: z = h + h_lo, z + m = d + h_lo, e^(-z^2/2) = 2^j (p + p_lo), q / (z + m) = f + t rest.
+ * 2^j comes last: where Phi(-z) is denormal, G(z) may not be. */
+INLINE V FN(gelu_tail)(V z, const int derivative)
 {
     V sum = z + SPLAT(PHI_M), d = FN(shorten)(sum), h = d - SPLAT(PHI_M), h_lo = z - h;
     V minus_half = SPLAT(-0.5) * h, rest_of_square = h_lo * (minus_half - SPLAT(0.5) * z);
@@ -109,8 +109,8 @@ INLINE V FN(normal_tail)(V z, V factor, V *density)
 
     V y = p * f + (p * t * rest + p_lo * ratio), a, b;
     FN(two_factors)(BITS(bits), &a, &b);
-    if (density) *density = SPLAT(INV_SQRT_2PI) * (p + p_lo) * a * b;
-    return y * (factor * a) * b;
+    if (derivative) return (y - SPLAT(INV_SQRT_2PI) * z * (p + p_lo)) * a * b;
+    return y * (z * a) * b;
 }
 
 /* x sigma(g(x)) is silu, and gelu_sigmoid and gelu_tanh: (1 + tanh u) / 2 = sigma(2 u). */
@@ -141,10 +141,8 @@ INLINE V FN(activation)(V x, int act, V alpha)
     case ACT_SIGMOID: return FN(sigmoid)(x, NULL);
     case ACT_TANH: return FN(tanh)(x);
     case ACT_SOFTPLUS: return FN(softplus)(x);
-    case ACT_GELU: { /* x Phi(x) = max(x, 0) - |x| Phi(-|x|) */
-        V z = FN(at_most)(FN(magnitude)(x), FN(K).phi_max);
-        return FN(at_least)(x, 0) - FN(normal_tail)(z, z, NULL);
-    }
+    case ACT_GELU: /* x Phi(x) = max(x, 0) - G(|x|) */
+        return FN(at_least)(x, 0) - FN(gelu_tail)(FN(at_most)(FN(magnitude)(x), FN(K).phi_max), 0);
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU:
         x = FN(at_least)(x, -GATE_FAR);
         return x * FN(sigmoid)(FN(gate)(x, act, &slope), NULL);
@@ -165,10 +163,9 @@ INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
     case ACT_TANH: return dy * (SPLAT(1) - y * y);
     case ACT_SOFTPLUS: /* 1 - e^-y */
         return -dy * FN(expm1_small)(FN(at_least)(-y, FN(K).expm1_min));
-    case ACT_GELU: /* Phi(x) + x phi(x) */
-        x = FN(at_most)(FN(at_least)(saved, -FN(K).phi_max), FN(K).phi_max);
-        s = FN(normal_tail)(FN(magnitude)(x), SPLAT(1), &slope);
-        return dy * (SELECT(x < 0, s, SPLAT(1) - s) + x * slope);
+    case ACT_GELU: /* G'(-x) or 1 - G'(x) */
+        s = FN(gelu_tail)(FN(at_most)(FN(magnitude)(saved), FN(K).phi_max), 1);
+        return dy * SELECT(saved < 0, s, SPLAT(1) - s);
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU: /* sigma(g) + x sigma'(g) g' */
         x = FN(at_most)(FN(at_least)(saved, -GATE_FAR), GATE_FAR);
         s = FN(sigmoid)(FN(gate)(x, act, &slope), &ds);

@@ -38,15 +38,15 @@ def phi(x):
     z, pi = abs(x), np.longdouble("3.14159265358979323846264338327950288")
     h = z.astype(np.float32).astype(x.dtype)  # its square is exact
     density = np.exp(-h * h / 2) * np.exp(-(z - h) * (z + h) / 2) / np.sqrt(2 * pi)
-    near, term = np.zeros_like(z), np.where(z < 1, z, 0)
-    far = np.maximum(z, 1)
+    near, term = np.zeros_like(z), np.where(z < 1.5, z, 0)
+    far = np.maximum(z, 1.5)
     fraction = far
-    for n in range(30):  # z + z^3 / 3 + z^5 / (3 5) + ...
+    for n in range(40):  # z + z^3 / 3 + z^5 / (3 5) + ...
         near = near + term
         term = term * (z * z / (2 * n + 3))
     for n in range(300, 0, -1):  # z + 1 / (z + 2 / (z + 3 / ...))
         fraction = far + n / fraction
-    tail = np.where(z < 1, 0.5 - density * near, density / fraction)
+    tail = np.where(z < 1.5, 0.5 - density * near, density / fraction)
     return np.where(x < 0, tail, 1 - tail)
 
 
