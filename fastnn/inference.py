@@ -173,6 +173,7 @@ class Plan:
             if not self.steps or not np.array_equal(self.run(x), model.predict(x, n), equal_nan=True):
                 self.steps, self.memory = [], None
                 break
+        model.workspace.clear()  # the recording had every array in memory of its own
 
     def run(self, x):
         """Outputs for `x`; the array is overwritten by the next run."""
