@@ -30,20 +30,25 @@ cnp.import_array()
 
 cdef enum:
     KC = 800        # inner size of a block: a panel of KC x NR numbers stays in the level 2 cache
-    ROW_TILES = 4   # register tiles in a work item, downwards
+    ROW_TILES = 4   # register tiles in a work item, downwards, at most
     PANELS = 8      # and panels, sideways: items are large enough for a thread, small enough to share out
     ROW_TILES_PREPARED = 16  # a prepared panel may come from far away: it is used for so many tiles
-    ITEMS = 8                # smaller if there are fewer items than this
-    PACK_PANELS = 4  # panels that are packed together,
-    PACK_ROWS = 64   # and rows at a time
+    ITEMS = 8                # fewer if there are fewer items than this
+    PACK_COLUMNS = 128  # neighbouring columns that are packed together,
+    PACK_ROWS = 64      # and their rows: what one thread packs at a time
     IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
+
+
+cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
+    return (a + b - 1) // b
 
 
 cdef struct Product:
     # A product whose left operand has rows contiguous in k or packed, and whose right operand is in
     # panels: panel j starts at b + j*b_panel, its k-th row at + k*ldb.
     int64_t M, N, K
-    int64_t row_tiles, panels       # of a work item
+    int64_t n_tiles, n_panels         # of MR rows, of NR columns
+    int64_t row_items, column_items   # work items are so many shares of both: equal ones, up to a tile or panel
     const void* a
     int64_t a_row, a_tile, a_step   # distance between rows, between tiles of MR rows, along k
     const void* b
@@ -57,11 +62,11 @@ cdef struct Product:
 
 
 cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
-    """One work item: row_tiles x panels register tiles, KC of the inner size at a time."""
+    """One work item: some tiles times some panels, KC of the inner size at a time."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t row_items = (p.M + p.row_tiles * MR - 1) // (p.row_tiles * MR)
-    cdef int64_t tile0 = (item % row_items) * p.row_tiles, tile1 = min(tile0 + p.row_tiles, (p.M + MR - 1) // MR)
-    cdef int64_t panel0 = (item // row_items) * p.panels, panel1 = min(panel0 + p.panels, (p.N + NR - 1) // NR)
+    cdef int64_t row = item % p.row_items, column = item // p.row_items
+    cdef int64_t tile0 = row * p.n_tiles // p.row_items, tile1 = (row + 1) * p.n_tiles // p.row_items
+    cdef int64_t panel0 = column * p.n_panels // p.column_items, panel1 = (column + 1) * p.n_panels // p.column_items
     cdef int64_t zero = 0, k0, i0, j0, i, tile, panel
     cdef int mr, n
     cdef bint last
@@ -108,22 +113,28 @@ cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
             return
 
 
-cdef void pack_panels(
-    int64_t N, int64_t K, const real* b, int64_t b_row, int64_t b_col, int64_t group, real* panels,
+cdef void pack_part(
+    int64_t N, int64_t K, const real* b, int64_t b_row, int64_t b_col, int64_t width, int64_t part, real* panels,
 ) noexcept nogil:
-    """PACK_PANELS panels of the right operand, PACK_ROWS rows at a time.
+    """PACK_ROWS rows of neighbouring panels of `width` columns, PACK_COLUMNS in all, of an operand (K, N).
 
     Panel after panel would touch 128 bytes of each row: a page of memory for little, and with rows of 2^n
     bytes always the same few places of the caches.
     """
-    cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t panel0 = group * PACK_PANELS, panel1 = min(panel0 + PACK_PANELS, (N + NR - 1) // NR)
-    cdef int64_t block, k, panel
-    for block in range((K + PACK_ROWS - 1) // PACK_ROWS):
-        k = block * PACK_ROWS
-        for panel in range(panel0, panel1):
-            pack_columns(b + k * b_row + panel * NR * b_col, b_row, b_col, min(<int64_t>PACK_ROWS, K - k),
-                         min(NR, N - panel * NR), NR, panels + panel * NR * K + k * NR)
+    cdef int64_t row_parts = ceil_div(K, PACK_ROWS), k = part % row_parts * PACK_ROWS
+    cdef int64_t column = part // row_parts * group_columns(width), end = min(column + group_columns(width), N)
+    while column < end:
+        pack_columns(b + k * b_row + column * b_col, b_row, b_col, min(<int64_t>PACK_ROWS, K - k),
+                     min(width, N - column), width, panels + column * K + k * width)
+        column += width
+
+
+cdef inline int64_t group_columns(int64_t width) noexcept nogil:
+    return PACK_COLUMNS // width * width
+
+
+cdef inline int64_t n_parts(int64_t N, int64_t K, int64_t width) noexcept nogil:
+    return ceil_div(N, group_columns(width)) * ceil_div(K, PACK_ROWS)
 
 
 cdef int gemm_core(
@@ -136,7 +147,7 @@ cdef int gemm_core(
 ) noexcept nogil:
     """`out = activation(a @ b + bias)`, or `activation(out + a @ b + bias)`; -1 without memory."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t n_panels, n_tiles, n_items, n_packs, j
+    cdef int64_t n_items, a_parts = 0, b_parts = 0, j
     cdef real* a_pack = NULL
     cdef real* b_pack = NULL
     cdef Product p
@@ -149,16 +160,16 @@ cdef int gemm_core(
         a, b = b, a
         a_row, a_col, b_row, b_col = b_col, b_row, a_col, a_row
     p.M, p.N, p.K, p.out, p.ldc = M, N, K, out, ldc
-    p.row_tiles, p.panels = ROW_TILES, PANELS
     p.bias, p.activation, p.alpha, p.edge = bias, activation, alpha, NULL
-    n_panels, n_tiles = (N + NR - 1) // NR, (M + MR - 1) // MR
+    p.n_panels, p.n_tiles = ceil_div(N, NR), ceil_div(M, MR)
     if a_col == 1:
         p.a, p.a_row, p.a_tile, p.a_step = a, a_row, MR * a_row, 1
     else:
-        a_pack = <real*>scratch(SLOT_GEMM_A, n_tiles * MR * K * sizeof(real))
+        a_pack = <real*>scratch(SLOT_GEMM_A, p.n_tiles * MR * K * sizeof(real))
         if a_pack == NULL:
             return -1
         p.a, p.a_row, p.a_tile, p.a_step = a_pack, 1, MR * K, MR
+        a_parts = n_parts(M, K, MR)
     if b_col == 1 and M <= IN_PLACE:
         p.b, p.b_panel, p.ldb = b, NR, b_row
         if N % NR:  # the tile reads whole vectors: not past the end of the last row
@@ -168,31 +179,27 @@ cdef int gemm_core(
             p.edge = b_pack
             j = N - N % NR
             pack_columns(b + j, b_row, 1, K, N - j, NR, b_pack)
-            b_pack = NULL
     else:
-        b_pack = <real*>scratch(SLOT_GEMM_B, n_panels * NR * K * sizeof(real))
+        b_pack = <real*>scratch(SLOT_GEMM_B, p.n_panels * NR * K * sizeof(real))
         if b_pack == NULL:
             return -1
         p.b, p.b_panel, p.ldb = b_pack, NR * K, NR
-    n_items = (n_tiles + ROW_TILES - 1) // ROW_TILES * ((n_panels + PANELS - 1) // PANELS)
-    n_packs = (n_panels + PACK_PANELS - 1) // PACK_PANELS
+        b_parts = n_parts(N, K, NR)
+    p.row_items, p.column_items = ceil_div(p.n_tiles, ROW_TILES), ceil_div(p.n_panels, PANELS)
+    n_items = p.row_items * p.column_items
     if threads == 1 or n_items == 1:
-        if a_pack != NULL:
-            for j in range(n_tiles):
-                pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
-        if b_pack != NULL:
-            for j in range(n_packs):
-                pack_panels(N, K, b, b_row, b_col, j, b_pack)
+        for j in range(a_parts):
+            pack_part(M, K, a, a_col, a_row, MR, j, a_pack)
+        for j in range(b_parts):
+            pack_part(N, K, b, b_row, b_col, NR, j, b_pack)
         for j in range(n_items):
             multiply(&p, j, out)
         return 0
     with parallel(num_threads=threads):
-        if a_pack != NULL:
-            for j in prange(n_tiles, schedule="static"):
-                pack_columns(a + j * MR * a_row, a_col, a_row, K, min(<int64_t>MR, M - j * MR), MR, a_pack + j * MR * K)
-        if b_pack != NULL:
-            for j in prange(n_packs, schedule="static"):
-                pack_panels(N, K, b, b_row, b_col, j, b_pack)
+        for j in prange(a_parts, schedule="static"):
+            pack_part(M, K, a, a_col, a_row, MR, j, a_pack)
+        for j in prange(b_parts, schedule="static"):
+            pack_part(N, K, b, b_row, b_col, NR, j, b_pack)
         # static: a thread meets its part of a weight in its own cache again in the next call
         for j in prange(n_items, schedule="static"):
             multiply(&p, j, out)
@@ -202,7 +209,7 @@ cdef int gemm_core(
 cdef int64_t prepared_size(int64_t N, int64_t K, int64_t itemsize) noexcept nogil:
     """Numbers in the panels of a right operand (K, N)."""
     cdef int64_t NR = NR_F32 if itemsize == sizeof(float) else NR_F64
-    return (N + NR - 1) // NR * NR * K
+    return ceil_div(N, NR) * NR * K
 
 
 cdef void gemm_prepare(
@@ -213,8 +220,8 @@ cdef void gemm_prepare(
     """Pack the right operand for `gemm_prepared`."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t j
-    for j in range((N + NR * PACK_PANELS - 1) // (NR * PACK_PANELS)):
-        pack_panels(N, K, b, b_row, b_col, j, panels)
+    for j in range(n_parts(N, K, NR)):
+        pack_part(N, K, b, b_row, b_col, NR, j, panels)
 
 
 cdef void gemm_prepared(
@@ -226,21 +233,21 @@ cdef void gemm_prepared(
 ) noexcept nogil:
     """`out = activation(a @ b + bias)` with b packed before; the sums are those of `gemm_core`."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
-    cdef int64_t row_items, n_panels, j
+    cdef int64_t j
     cdef Product p
-    p.M, p.N, p.K, p.row_tiles, p.panels = M, N, K, ROW_TILES_PREPARED, 1
-    while p.row_tiles > 1 and (M + p.row_tiles * MR - 1) // (p.row_tiles * MR) * ((N + NR - 1) // NR) < ITEMS:
-        p.row_tiles //= 2
+    p.M, p.N, p.K, p.n_tiles, p.n_panels = M, N, K, ceil_div(M, MR), ceil_div(N, NR)
+    p.column_items, p.row_items = p.n_panels, ceil_div(p.n_tiles, ROW_TILES_PREPARED)
+    while p.row_items < p.n_tiles and p.row_items * p.n_panels < ITEMS:
+        p.row_items += 1
     p.a, p.a_row, p.a_tile, p.a_step = a, K, MR * K, 1
     p.b, p.b_panel, p.ldb, p.edge = panels, NR * K, NR, NULL
     p.out, p.ldc, p.bias, p.alpha, p.activation, p.flags = out, N, bias, alpha, activation, 0
-    row_items, n_panels = (M + p.row_tiles * MR - 1) // (p.row_tiles * MR), (N + NR - 1) // NR
     if threads == 1:  # a parallel region of one thread costs half a microsecond
-        for j in range(row_items * n_panels):
-            multiply(&p, j % n_panels * row_items + j // n_panels, out)
+        for j in range(p.row_items * p.n_panels):
+            multiply(&p, j % p.n_panels * p.row_items + j // p.n_panels, out)
         return
-    for j in prange(row_items * n_panels, schedule="static", num_threads=threads):  # panel after panel
-        multiply(&p, j % n_panels * row_items + j // n_panels, out)
+    for j in prange(p.row_items * p.n_panels, schedule="static", num_threads=threads):  # panel after panel
+        multiply(&p, j % p.n_panels * p.row_items + j // p.n_panels, out)
 
 
 cdef int64_t stride(cnp.ndarray x, str name, int axis) except? -1:

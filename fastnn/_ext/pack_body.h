@@ -32,6 +32,10 @@ NOINLINE void FN(pack_columns)(const T *src, int64_t row, int64_t col, int64_t K
         for (int64_t k = 0; k < K; k++) memcpy(dst + k * (2 * VL), src + k * row, 2 * VL * sizeof(T));
         return;
     }
+    if (col == 1 && n == MR && width == MR) {
+        for (int64_t k = 0; k < K; k++) memcpy(dst + k * MR, src + k * row, MR * sizeof(T));
+        return;
+    }
     if (col == 1) {
         for (int64_t k = 0; k < K; k++) for (int64_t j = 0; j < n; j++) dst[k * width + j] = src[k * row + j];
         return;

@@ -15,14 +15,6 @@
 #include "vmath.h"
 #include "pack.h"
 
-/* MR x 2 vectors: 12 to 16 accumulators hide the latency of two FMA units, the two vectors of b
- * and the row pointers still fit the register files (16 vectors and 15 integers before AVX-512).
- * 12 rows would need 12 integer registers for the row pointers and spill them. */
-#if FASTNN_VECTOR && (VBYTES == 64 || defined(__aarch64__))
-  #define MR 8
-#else
-  #define MR 6
-#endif
 #define NR_F32 (2 * VL_F32)
 #define NR_F64 (2 * VL_F64)
 

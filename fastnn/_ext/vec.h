@@ -32,6 +32,7 @@
   #define INLINE static inline __attribute__((always_inline))
   #define NOINLINE static __attribute__((noinline, unused))
   #define UNROLL _Pragma("GCC unroll 16")
+  #define HIDE(x) __asm__("" : "+r"(x))  /* the compiler does not know that x keeps its value */
 #else
   #define FASTNN_VECTOR 0
   #define VL_F32 1
@@ -52,6 +53,7 @@
     #define NOINLINE static
   #endif
   #define UNROLL
+  #define HIDE(x) (void)0
 #endif
 
 /* Activations by number; activations.pyx has the same list by name. */
