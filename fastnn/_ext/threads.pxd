@@ -2,6 +2,7 @@
 from libc.stdint cimport int64_t
 
 cdef int threads_for(double work) noexcept nogil
+cdef int64_t level2_cache() noexcept nogil
 cdef void* scratch(int slot, int64_t n_bytes) noexcept nogil
 
 cdef enum:

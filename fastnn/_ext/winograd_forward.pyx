@@ -9,7 +9,7 @@ filters has one owner, who transforms a part of it and uses it at once for all t
 
 from cython.parallel cimport parallel, prange
 from fastnn._ext.common cimport real
-from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, scratch
+from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, level2_cache, scratch
 from fastnn._ext.winograd_kernels cimport MR, WINO_INNER
 from fastnn._ext.winograd_plan cimport (
     LARGE_BLOCK, LARGE_TILES, Plan, ceil_div, set_block, smaller, transform_tile, with_zeros
@@ -18,7 +18,7 @@ from libc.stdint cimport int64_t
 
 cdef enum:
     SHARED_FILTERS = 4 << 20  # bytes of transformed filters up to which they are transformed once
-    BLOCK = 448 << 10         # bytes of a block of tiles with one owner: within a level 2 cache
+    BLOCK = 448 << 10         # bytes of a block of tiles with one owner: within a level 2 cache; more if it is large
     MIN_BLOCKS = 8            # of them, so that there is work for some threads
 
 
@@ -119,7 +119,7 @@ cdef int run_blocks(
     cdef int threads = p.threads, failed = 0
     cdef const real* u = prepared
     cdef real* zeros
-    set_block(p, BLOCK, p.row + p.nr, ceil_div(p.tiles, MIN_BLOCKS) + MR - 1)
+    set_block(p, max(<int64_t>BLOCK, level2_cache() * 2 // 5), p.row + p.nr, ceil_div(p.tiles, MIN_BLOCKS) + MR - 1)
     zeros = <real*>with_zeros(p.row, n_filter_numbers(p) if prepared == NULL else 0, sizeof(real))
     if zeros == NULL:
         return -1
