@@ -5,7 +5,7 @@
  * rounds the numbers lie in the order of their columns: element j of vector i is number j*n + i. */
 INLINE void FN(interleave)(V *r, const int n)
 {
-    V s[VL];
+    V s[16];  /* n <= 16 */
     UNROLL for (int round = 1; round < n; round *= 2) {
         UNROLL for (int i = 0; i < n / 2; i++) {
             s[2 * i] = __builtin_shufflevector(r[i], r[i + n / 2], LOW);

@@ -1,5 +1,6 @@
 /* Included by winograd.h once for float and once for double (T, V, VI, VL, NR, FN, SPLAT, LIST). */
 #define K(x) SPLAT((T)(x))
+#define LINE (64 / (int)sizeof(T))  /* numbers in a cache line */
 
 /* r = B^T d */
 INLINE void FN(wino_bt)(const V d[6], V r[6])
@@ -226,6 +227,62 @@ NOINLINE void FN(wino_filter_rotated)(int size, const void *w, int64_t c, int64_
     WINO_SIZES(FN(wino_filter_rotated_of), w, c, filters, channels, f0, f1, out, ld);
 }
 
+/* What comes after a tile: the rows of the next one, and a part of the panel of the next point. */
+typedef struct {
+    const T *rows, *panel;
+    int64_t step;  /* numbers of the panel for each four of the inner loop */
+} FN(wino_next);
+
+/* out[i][j] = (or +=) sum_k a[i*a_row + k*a_step] b[k*NR + j] for MR rows and NR columns. With sums as short as these
+ * a new matrix begins every few hundred cycles, too often for the processor to foresee: asking for its lines in
+ * the level 1 cache makes a quarter of the time. */
+INLINE void FN(wino_tile)(const T *from, int64_t a_row, int64_t a_step, const T *b, int64_t inner, T *out,
+    int accumulate, FN(wino_next) next)
+{
+    V c[MR][2];
+    const T *a[MR];
+    UNROLL for (int i = 0; i < MR; i++) {
+        a[i] = from + i * a_row;
+        PREFETCH(out + i * NR), PREFETCH(out + i * NR + VL);
+        c[i][0] = c[i][1] = SPLAT(0);
+    }
+    int64_t k = 0;
+    const int64_t end = inner * a_step;
+    while (k + 15 * a_step < end) {
+        UNROLL for (int u = 0; u < 16; u++, k += a_step) {
+            if (a_step == 1 && u < MR)
+                for (int j = 0; j < 16; j += LINE) WINO_PREFETCH(next.rows + u * a_row + k - u + j);
+            if (u % 4 == 3) {
+                for (int64_t j = 0; j < next.step; j += LINE) WINO_PREFETCH(next.panel + j);
+                next.panel += next.step;
+            }
+            FN(tile_step)(MR, 2, ROWS_PANEL, a, k, &b, NR, NULL, c);
+        }
+        HIDE(k);
+    }
+    for (; k < end; k += a_step) FN(tile_step)(MR, 2, ROWS_PANEL, a, k, &b, NR, NULL, c);
+    UNROLL for (int i = 0; i < MR; i++) UNROLL for (int j = 0; j < 2; j++) {
+        V *to = (V *)(out + i * NR + j * VL);
+        if (accumulate) c[i][j] += *to;
+        *to = c[i][j];
+    }
+}
+
+/* The tiles of one point; rows are evenly apart within a tile. Returns how many rows are done. */
+INLINE int64_t FN(wino_tiles)(int64_t rows, int64_t inner, const T *a, int64_t a_panel, int64_t a_row, int64_t a_step,
+    const T *b, T *out, int accumulate, const T *next_a, const T *next_b)
+{
+    const int64_t tiles = rows / MR, share = (inner * NR + tiles - 1) / (tiles ? tiles : 1);
+    FN(wino_next) next = {.step = (4 * NR + tiles - 1) / (tiles ? tiles : 1)};
+    for (int64_t r = 0; r + MR <= rows; r += MR) {
+        const int64_t after = r + MR;
+        next.rows = after + MR <= rows ? a + after / NR * a_panel + after % NR * a_row : next_a;
+        next.panel = next_b + r / MR * share;
+        FN(wino_tile)(a + r / NR * a_panel + r % NR * a_row, a_row, a_step, b, inner, out + r * NR, accumulate, next);
+    }
+    return tiles * MR;
+}
+
 /* For each of the 36 points: out[r][j] = (or +=) sum_k a[r][k] b[k][j] for r < rows and the first columns of
  * NR, in whole vectors. Row r of a starts at (r / NR) * a_panel + (r % NR) * a_row, its elements are a_step
  * apart. Long sums go in parts of WINO_INNER: they round less, and b's part stays in the level 1 cache. */
@@ -234,24 +291,30 @@ NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int64_t columns, co
     int accumulate)
 {
     const int64_t start = 0;
-    tile_args p = {.a_step = a_step, .ldb = NR, .off = &start, .n_seg = 1};
-    for (int k = 0; k < 36; k++) {
-        int64_t first = 0;
-        do {
-            p.b = (const T *)b + k * b_ld + first * NR;
-            p.seg_len = inner - first < WINO_INNER ? inner - first : WINO_INNER;
-            p.flags = accumulate || first > 0 ? TILE_ACCUMULATE : 0;
-            for (int64_t r = 0; r < rows; r += MR) {
-                const int mr = rows - r < MR ? (int)(rows - r) : MR;
-                for (int i = 0; i < mr; i++) {
-                    const int64_t row = (r + i) / NR * a_panel + (r + i) % NR * a_row;
-                    p.a[i] = (const T *)a + k * a_ld + row + first * a_step;
-                    p.out[i] = (T *)out + k * out_ld + (r + i) * NR;
-                }
-                FN(tile_panel)(mr, columns > VL ? NR : VL, &p);
+    const int even = NR % MR == 0 || a_panel == NR * a_row;
+    for (int k = 0; k < 36; k++) for (int64_t first = 0; first < inner || first == 0; first += WINO_INNER) {
+        const int last = first + WINO_INNER >= inner;
+        const int64_t length = last ? inner - first : WINO_INNER;
+        const T *point = (const T *)a + k * a_ld + first * a_step, *panel = (const T *)b + k * b_ld + first * NR;
+        const T *next_a = last ? (const T *)a + (k + 1) * a_ld : point + length * a_step;
+        const T *next_b = last ? (const T *)b + (k + 1) * b_ld : panel + length * NR;
+        T *to = (T *)out + k * out_ld;
+        const int add = accumulate || first > 0;
+        int64_t r = 0;
+        if (even && columns > VL && a_step == 1)
+            r = FN(wino_tiles)(rows, length, point, a_panel, a_row, 1, panel, to, add, next_a, next_b);
+        else if (even && columns > VL)
+            r = FN(wino_tiles)(rows, length, point, a_panel, a_row, a_step, panel, to, add, next_a, next_b);
+        for (; r < rows; r += MR) {
+            tile_args p = {.a_step = a_step, .b = panel, .ldb = NR, .off = &start, .n_seg = 1, .seg_len = length,
+                           .flags = add ? TILE_ACCUMULATE : 0};
+            const int mr = rows - r < MR ? (int)(rows - r) : MR;
+            for (int i = 0; i < mr; i++) {
+                p.a[i] = point + (r + i) / NR * a_panel + (r + i) % NR * a_row;
+                p.out[i] = to + (r + i) * NR;
             }
-            first += WINO_INNER;
-        } while (first < inner);
+            FN(tile_panel)(mr, columns > VL ? NR : VL, &p);
+        }
     }
 }
 
@@ -316,3 +379,4 @@ NOINLINE void FN(wino_filter_gradient)(int size, const void *s, int64_t ld, void
 static const wino_kernels FN(wino) = {NR, sizeof(T), FN(wino_transform), FN(wino_filter),
     FN(wino_filter_rotated), FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};
 #undef K
+#undef LINE

@@ -18,7 +18,8 @@ from libc.string cimport memset
 
 cdef enum:
     FILTERS = 64              # filters that one item owns, a multiple of NR
-    OWN_SUMS = 2600 << 10     # bytes of the sums of a part, at most: 128 x 128 channels
+    OWN_SUMS = 2600 << 10     # bytes of the sums of a part, at most: 128 x 128 channels for AVX-512, whose tile has
+    OWN_SUMS_NARROW = 650 << 10  # room for more of a sum than others; they come with smaller caches too: 64 x 64
     OWN_BLOCK = 900 << 10     # bytes of the transforms beside them, in a level 2 cache
     PARTS = 8                 # parts of the tiles; fewer if their sums
     ALL_SUMS = 10 << 20       # need more bytes than this,
@@ -145,6 +146,6 @@ cdef int run_backward_weight(
         return 0
     cdef int64_t n_bytes = 36 * p.f * p.row * <int64_t>sizeof(real)
     cdef int64_t n_parts = smaller(smaller(PARTS, p.tiles // PART_TILES), ALL_SUMS // n_bytes)
-    if n_parts > 1 and n_bytes <= OWN_SUMS:
+    if n_parts > 1 and n_bytes <= (OWN_SUMS if p.nr * <int64_t>sizeof(real) >= 128 else OWN_SUMS_NARROW):
         return run_parts(x, da, dw, p, accumulate, n_parts)
     return run_shared(x, da, dw, p, accumulate)
