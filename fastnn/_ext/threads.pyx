@@ -1,4 +1,10 @@
-"""The number of threads (one owner for all kernels) and scratch memory that lives from call to call."""
+"""The number of threads (one owner for all kernels) and scratch memory that lives from call to call.
+
+Where other programs want the same cores, a team of threads is slower than one, by a factor of up to hundreds: its
+members wait for each other at the end of each loop, and whoever waits takes the core from whoever is waited for.
+`threads_for` therefore watches how often the system takes a core away from this process (`Watch`). Results do not
+depend on the number of threads, so this changes none.
+"""
 
 from fastnn._ext cimport openmp
 from libc.stdint cimport int64_t
@@ -48,6 +54,42 @@ cdef extern from *:
     void* fastnn_scratch(int slot, int64_t n) noexcept nogil
     int64_t fastnn_level2() noexcept nogil
 
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+      static int fastnn_switches(int64_t *now, int64_t *switches, int ask) { return 0; }
+    #else
+      #include <sys/resource.h>
+      #include <time.h>
+      /* Nanoseconds and, if asked for (it costs a system call), how often this process lost a core; 0 if unknown. */
+      static int fastnn_switches(int64_t *now, int64_t *switches, int ask) {
+          struct timespec t;
+          struct rusage usage;
+          if (clock_gettime(CLOCK_MONOTONIC, &t)) return 0;
+          *now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+          if (!ask) return 1;
+          if (getrusage(RUSAGE_SELF, &usage)) return 0;
+          *switches = usage.ru_nivcsw;
+          return 1;
+      }
+    #endif
+    """
+    bint fastnn_switches(int64_t* now, int64_t* switches, bint ask) noexcept nogil
+
+cdef enum:
+    MS = 1_000_000
+    WINDOW = 5 * MS          # how long the losses of a core are counted,
+    STALE = 1000 * MS        # at most: more says that the process did something else
+    PER_SECOND = 100         # so many say that others want the cores; an idle system takes one away a few times
+    FIRST_PAUSE = 20 * MS    # then one thread computes for so long,
+    LONGEST_PAUSE = 640 * MS  # twice as long each time that the next try goes no better
+
+cdef struct Watch:
+    int64_t since, count     # the start of the window, and the losses until then
+    int64_t until, pause     # the end of the last pause, and its length
+
+cdef Watch watch
+
 # Starting and joining a team costs about a microsecond, twenty after a pause: work of fewer
 # operations than this stays on the calling thread.
 cdef double SMALL = 60_000.0
@@ -59,7 +101,27 @@ HAS_VECTOR = bool(FASTNN_VECTOR)
 
 cdef int threads_for(double work) noexcept nogil:
     """Threads for a kernel of that much `work` (multiply-adds, or elements times their cost)."""
-    return 1 if work < SMALL else n_threads
+    cdef int64_t now = 0, count = 0
+    if work < SMALL or n_threads == 1:
+        return 1
+    if not fastnn_switches(&now, &count, False):
+        return n_threads
+    if now < watch.until or now - watch.since < WINDOW:
+        return 1 if now < watch.until else n_threads
+    fastnn_switches(&now, &count, True)
+    return 1 if contended(&watch, now, count) else n_threads
+
+
+cdef bint contended(Watch* w, int64_t now, int64_t count) noexcept nogil:
+    """Whether one thread is to compute alone: the cores were lost too often since the last look."""
+    cdef int64_t time = now - w.since, lost = count - w.count
+    cdef bint fresh = w.since >= w.until  # the window holds no part of a pause
+    w.since, w.count = now, count
+    if not fresh or time > STALE or lost < 2 or lost * 1000 * MS < PER_SECOND * time:
+        return False
+    w.pause = min(2 * w.pause, <int64_t>LONGEST_PAUSE) if now - w.until < 10 * WINDOW and w.pause else FIRST_PAUSE
+    w.until = now + w.pause
+    return True
 
 
 cdef int64_t level2_cache() noexcept nogil:
@@ -82,3 +144,10 @@ def set_num_threads(int n):
 
 def get_num_threads():
     return n_threads
+
+
+def _watch(times):
+    """What `contended` says to these (now, count), for the tests: a list of the ends of pauses, 0 for none."""
+    cdef Watch w
+    w.since = w.count = w.until = w.pause = 0
+    return [w.until if contended(&w, now, count) else 0 for now, count in times]
