@@ -149,6 +149,7 @@ def batchnorm_forward(
     eps: float,
     activation: str = "linear",
     alpha: float = 0.0,
+    add: _Array | None = None,
 ) -> None: ...
 def batchnorm_inference(
     x: _Array,
@@ -160,6 +161,7 @@ def batchnorm_inference(
     eps: float,
     activation: str = "linear",
     alpha: float = 0.0,
+    add: _Array | None = None,
 ) -> None: ...
 def batchnorm_backward(
     dy: _Array,
@@ -174,6 +176,7 @@ def batchnorm_backward(
     activation: str = "linear",
     alpha: float = 0.0,
     accumulate: bool = False,
+    beta: _Array | None = None,
 ) -> None: ...
 def activation_forward(x: _Array, y: _Array, activation: str, alpha: float = 0.0) -> None: ...
 def activation_backward(

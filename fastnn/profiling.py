@@ -18,6 +18,11 @@ from .machine import giga
 from .testing import copy_of
 
 PASSES = ("forward", "backward")
+WATCHED = {
+    "forward": "forward",
+    "forward_add": "forward",
+    "backward": "backward",
+}  # methods of a layer -> pass
 HEAD = ("layer", "output shape", "forward ms", "GFLOP/s", "backward ms", "GFLOP/s", "MB", "GB/s", "share")
 SUMMED = ["share", *(f"{name}_{what}" for name in PASSES for what in ("ms", "operations", "bytes"))]
 
@@ -231,9 +236,10 @@ class _Counter:
             self.inside.append(0)
             result = call(*arguments, **options)
             given = arguments[0]
+            other = arguments[1] if len(arguments) > 1 else None  # of forward_add
             results = self.inside.pop()  # bytes of what the layers inside gave
             self.inside[-1] += _bytes(result)
-            moved = _bytes(given) + _bytes(result)
+            moved = _bytes(given) + _bytes(result) + _bytes(other)
             if layer.children():
                 moved += results - (_bytes(given) if len(layer.children()) > 1 else 0)
             parameters = sum(parameter.data.nbytes for parameter in layer.own_parameters.values())
@@ -244,7 +250,8 @@ class _Counter:
             else:
                 operations = bool(layer.own_parameters) + (result is not None)
                 moved += operations * parameters + self.saved[layer]
-            if result is not None and np.may_share_memory(given, result):
+            fused = name == "forward" and getattr(layer, "fused", False)  # its last layer did the work
+            if fused or (result is not None and np.may_share_memory(given, result)):
                 moved = 0  # another shape, or nothing done
             operations *= 0 if layer.children() else 2 * len(given) * layer.multiply_adds()
             before = self.counts[layer, name]
@@ -270,14 +277,14 @@ def _in_front(model, watch):
     """Let every layer's passes go through `watch.around(call, layer, name)`."""
     layers = [layer for _, layer in model.walk()]
     for layer in layers:
-        for name in PASSES:
-            setattr(layer, name, watch.around(getattr(layer, name), layer, name))
+        for attribute, name in WATCHED.items():
+            setattr(layer, attribute, watch.around(getattr(layer, attribute), layer, name))
     try:
         yield
     finally:
         for layer in layers:
-            for name in PASSES:
-                delattr(layer, name)
+            for attribute in WATCHED:
+                delattr(layer, attribute)
 
 
 def _gradient_of(model, n, y, loss):

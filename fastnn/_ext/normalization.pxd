@@ -1,6 +1,23 @@
-# How (R, C) is folded and cut for batch normalization: by the shape alone. See normalization.pyx.
+# How (R, C) is folded and cut for batch normalization, by the shape alone, and the loops over one block. See
+# normalization.pyx.
 from fastnn._ext.threads cimport SLOT_REDUCE, scratch
 from libc.stdint cimport int64_t
+
+cdef extern from "normalization.h" nogil:
+    enum:
+        GATE_NONE, GATE_Y, GATE_X
+    void bn_normalize_f32(const float* x, const float* add, float* y, const float* factors, int64_t n, int64_t width,
+                          int activation, float alpha)
+    void bn_normalize_f64(const double* x, const double* add, double* y, const double* factors, int64_t n,
+                          int64_t width, int activation, double alpha)
+    void bn_sum_f32(int gate, int activation, const float* dy, const float* x, const float* y, const float* factors,
+                    float* sums, float* products, int64_t n, int64_t width, float alpha)
+    void bn_sum_f64(int gate, int activation, const double* dy, const double* x, const double* y,
+                    const double* factors, double* sums, double* products, int64_t n, int64_t width, double alpha)
+    void bn_input_f32(int gate, int activation, const float* dy, const float* x, const float* y, float* dx,
+                      const float* factors, int64_t n, int64_t width, float alpha)
+    void bn_input_f64(int gate, int activation, const double* dy, const double* x, const double* y, double* dx,
+                      const double* factors, int64_t n, int64_t width, double alpha)
 
 cdef enum:
     WIDTH = 256         # numbers in a folded row, at least

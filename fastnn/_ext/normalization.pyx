@@ -72,49 +72,49 @@ cdef void merge(
         squares[c] = 0 if squares[c] < 0 else squares[c]  # rounding
 
 
-cdef inline real rectify(real a, int activation, real alpha) noexcept nogil:
-    if activation == ACT_RELU:
-        return <real>0 if a <= 0 else a
-    return alpha * a if activation == ACT_LEAKY_RELU and a <= 0 else a
-
-
 cdef void normalize_block(
-    const real* x, real* y, const real* factors, const Fold* f, int64_t b, int activation, real alpha
+    const real* x, const real* add, real* y, const real* factors, const Fold* f, int64_t b, int activation, real alpha
 ) noexcept nogil:
-    """y = activation((x - mean) * scale + shift); factors (3, width) = mean, scale, shift."""
-    cdef const real* scale = factors + f.width
-    cdef const real* shift = scale + f.width
-    cdef int64_t end = block_end(f, b), i = b * f.block * f.width, k, n
-    while i < end:
-        n = smaller(f.width, end - i)
-        for k in range(n):
-            y[i + k] = rectify((x[i + k] - factors[k]) * scale[k] + shift[k], activation, alpha)
+    """y = activation((x - mean) * scale + shift + add); factors (3, width) = mean, scale, shift; add may be NULL."""
+    cdef int64_t i = b * f.block * f.width, n = block_end(f, b) - i
+    cdef int simple = activation if activation <= ACT_LEAKY_RELU else ACT_LINEAR
+    cdef const real* other = add + i if add != NULL else NULL
+    if real is float:
+        bn_normalize_f32(x + i, other, y + i, factors, n, f.width, simple, alpha)
         if activation > ACT_LEAKY_RELU:
-            if real is float:
-                activate_f32(y + i, y + i, n, activation, alpha)
-            else:
-                activate_f64(y + i, y + i, n, activation, alpha)
-        i += f.width
+            activate_f32(y + i, y + i, n, activation, alpha)
+    else:
+        bn_normalize_f64(x + i, other, y + i, factors, n, f.width, simple, alpha)
+        if activation > ACT_LEAKY_RELU:
+            activate_f64(y + i, y + i, n, activation, alpha)
 
 
-cdef void normalize(
-    const real* x, const real* gamma, const real* beta, const real* mean, const real* inv_std, real* y,
-    real* factors, const Fold* f, int activation, real alpha
+cdef void fill_factors(
+    const real* gamma, const real* beta, const real* mean, const real* inv_std, real* factors, const Fold* f
 ) noexcept nogil:
-    """`factors` is room for 3 * width numbers."""
-    cdef int64_t b, i, c
+    """factors (3, width) = mean, scale, shift."""
+    cdef int64_t i, c
     for i in range(f.times):
         for c in range(f.c):
             factors[i * f.c + c] = mean[c]
             factors[f.width + i * f.c + c] = gamma[c] * inv_std[c]
-            factors[2 * f.width + i * f.c + c] = beta[c]
+            factors[2 * f.width + i * f.c + c] = beta[c] if beta != NULL else 0
+
+
+cdef void normalize(
+    const real* x, const real* add, const real* gamma, const real* beta, const real* mean, const real* inv_std,
+    real* y, real* factors, const Fold* f, int activation, real alpha
+) noexcept nogil:
+    """`factors` is room for 3 * width numbers."""
+    cdef int64_t b
+    fill_factors(gamma, beta, mean, inv_std, factors, f)
     cdef double work = <double>(f.r * f.c) * (2 if activation <= ACT_LEAKY_RELU else 8)
     for b in prange(f.n_blocks, schedule="static", num_threads=threads_for(work)):
-        normalize_block(x, y, factors, f, b, activation, alpha)
+        normalize_block(x, add, y, factors, f, b, activation, alpha)
 
 
 cdef int forward(
-    const real* x, const real* gamma, const real* beta, real* y, real* mean, real* inv_std,
+    const real* x, const real* add, const real* gamma, const real* beta, real* y, real* mean, real* inv_std,
     real* running_mean, real* running_var, double momentum, double eps, const Fold* f,
     int activation, real alpha
 ) noexcept nogil:
@@ -137,12 +137,12 @@ cdef int forward(
         if f.r > 1:  # one row says nothing about the variance
             for c in range(f.c):
                 running_var[c] += <real>(momentum * (squares[c] / <double>(f.r - 1) - running_var[c]))
-    normalize(x, gamma, beta, mean, inv_std, y, factors, f, activation, alpha)
+    normalize(x, add, gamma, beta, mean, inv_std, y, factors, f, activation, alpha)
     return 0
 
 
 cdef int inference(
-    const real* x, const real* gamma, const real* beta, const real* mean, const real* var, real* y,
+    const real* x, const real* add, const real* gamma, const real* beta, const real* mean, const real* var, real* y,
     double eps, const Fold* f, int activation, real alpha
 ) noexcept nogil:
     cdef int64_t c
@@ -151,33 +151,21 @@ cdef int inference(
         return -1
     for c in range(f.c):
         inv_std[c] = <real>(1 / sqrt(<double>var[c] + eps))
-    normalize(x, gamma, beta, mean, inv_std, y, inv_std + f.c, f, activation, alpha)
+    normalize(x, add, gamma, beta, mean, inv_std, y, inv_std + f.c, f, activation, alpha)
     return 0
 
 
-cdef inline real gate(real dy, real y, int activation, real alpha) noexcept nogil:
-    """da = dy * activation'(a) from y = activation(a); the compiler takes the choice out of the loops."""
-    if activation == ACT_LINEAR:
-        return dy
-    return (<real>0 if activation == ACT_RELU else alpha * dy) if y <= 0 else dy
-
-
 cdef void sum_gradient_block(
-    const real* dy, const real* x, const real* y, const real* mean, real* sums, const Fold* f, int64_t b,
+    int gate, const real* dy, const real* x, const real* y, const real* factors, real* sums, const Fold* f, int64_t b,
     int activation, real alpha
 ) noexcept nogil:
     """sums (2, width) of da and da * (x - mean)."""
-    cdef int64_t i = b * f.block * f.width, end = block_end(f, b), k, n
-    cdef real* products = sums + f.width
-    cdef real g
+    cdef int64_t i = b * f.block * f.width, n = block_end(f, b) - i
     memset(sums, 0, 2 * f.width * sizeof(real))
-    while i < end:
-        n = smaller(f.width, end - i)
-        for k in range(n):
-            g = gate(dy[i + k], y[i + k], activation, alpha)
-            sums[k] += g
-            products[k] += g * (x[i + k] - mean[k])
-        i += f.width
+    if real is float:
+        bn_sum_f32(gate, activation, dy + i, x + i, y + i, factors, sums, sums + f.width, n, f.width, alpha)
+    else:
+        bn_sum_f64(gate, activation, dy + i, x + i, y + i, factors, sums, sums + f.width, n, f.width, alpha)
 
 
 cdef void merge_gradients(const real* partial, double* sums, double* products, const Fold* f) noexcept nogil:
@@ -193,40 +181,38 @@ cdef void merge_gradients(const real* partial, double* sums, double* products, c
 
 
 cdef void input_gradient_block(
-    const real* dy, const real* x, const real* y, real* dx, const real* factors, const Fold* f, int64_t b,
+    int gate, const real* dy, const real* x, const real* y, real* dx, const real* factors, const Fold* f, int64_t b,
     int activation, real alpha
 ) noexcept nogil:
-    """dx = scale * (da - shift - (x - mean) * slope); factors (4, width) = mean, scale, slope, shift."""
-    cdef real g
-    cdef const real* scale = factors + f.width
-    cdef const real* slope = scale + f.width
-    cdef const real* shift = slope + f.width
-    cdef int64_t i = b * f.block * f.width, end = block_end(f, b), k, n
-    while i < end:
-        n = smaller(f.width, end - i)
-        for k in range(n):
-            g = gate(dy[i + k], y[i + k], activation, alpha)
-            dx[i + k] = scale[k] * (g - shift[k] - (x[i + k] - factors[k]) * slope[k])
-        i += f.width
+    """dx = scale * (da - offset - (x - mean) * slope); factors (5, width) = mean, scale, shift, slope, offset."""
+    cdef int64_t i = b * f.block * f.width, n = block_end(f, b) - i
+    if real is float:
+        bn_input_f32(gate, activation, dy + i, x + i, y + i, dx + i, factors, n, f.width, alpha)
+    else:
+        bn_input_f64(gate, activation, dy + i, x + i, y + i, dx + i, factors, n, f.width, alpha)
 
 
 cdef int backward(
-    const real* dy, const real* x, const real* y, const real* gamma, const real* mean, const real* inv_std,
-    real* dx, real* dgamma, real* dbeta, const Fold* f, int activation, real alpha, bint accumulate
+    const real* dy, const real* x, const real* y, const real* gamma, const real* beta, const real* mean,
+    const real* inv_std, real* dx, real* dgamma, real* dbeta, const Fold* f, int activation, real alpha,
+    bint accumulate
 ) noexcept nogil:
+    """`y` may be NULL, then `beta` is not unless the activation is linear."""
     cdef int64_t b, i, c
-    cdef double* sums = room(f, 4, sizeof(real))
+    cdef int gate = GATE_NONE if activation == ACT_LINEAR else GATE_Y if y != NULL else GATE_X
+    cdef double* sums = room(f, 5, sizeof(real))
     if sums == NULL:
         return -1
     cdef double* products = sums + f.c
-    cdef real* factors = <real*>(products + f.c)  # mean, scale, slope, shift
-    cdef real* partial = factors + 4 * f.width
+    cdef real* factors = <real*>(products + f.c)
+    cdef real* slope = factors + 3 * f.width
+    cdef real* partial = factors + 5 * f.width
     cdef double s
-    for i in range(f.times):
-        for c in range(f.c):
-            factors[i * f.c + c] = mean[c]
+    if y == NULL:
+        y = x  # not read
+    fill_factors(gamma, beta, mean, inv_std, factors, f)
     for b in prange(f.n_blocks, schedule="static", num_threads=threads_for(<double>(f.r * f.c) * 2)):
-        sum_gradient_block(dy, x, y, factors, partial + 2 * b * f.width, f, b, activation, alpha)
+        sum_gradient_block(gate, dy, x, y, factors, partial + 2 * b * f.width, f, b, activation, alpha)
     merge_gradients(partial, sums, products, f)
     for c in range(f.c):
         s = products[c] * inv_std[c]
@@ -237,11 +223,10 @@ cdef int backward(
     # dx = gamma inv_std (da - mean(da) - x_hat mean(da x_hat)),  x_hat = (x - mean) inv_std
     for i in range(f.times):
         for c in range(f.c):
-            factors[f.width + i * f.c + c] = gamma[c] * inv_std[c]
-            factors[2 * f.width + i * f.c + c] = <real>(products[c] * inv_std[c] * inv_std[c] / <double>f.r)
-            factors[3 * f.width + i * f.c + c] = <real>(sums[c] / <double>f.r)
+            slope[i * f.c + c] = <real>(products[c] * inv_std[c] * inv_std[c] / <double>f.r)
+            slope[f.width + i * f.c + c] = <real>(sums[c] / <double>f.r)
     for b in prange(f.n_blocks, schedule="static", num_threads=threads_for(<double>(f.r * f.c) * 2)):
-        input_gradient_block(dy, x, y, dx, factors, f, b, activation, alpha)
+        input_gradient_block(gate, dy, x, y, dx, factors, f, b, activation, alpha)
     return 0
 
 
@@ -262,6 +247,14 @@ cdef int check_like(cnp.ndarray v, str name, cnp.ndarray x, int typenum) except 
     for axis in range(ndim):
         check_shape(v, name, axis, x.shape[axis])
     return 0
+
+
+cdef void* optional(cnp.ndarray v, str name, cnp.ndarray x, int typenum) except? NULL:
+    """The data of an array like x, NULL for None."""
+    if v is None:
+        return NULL
+    check_like(v, name, x, typenum)
+    return PyArray_DATA(v)
 
 
 cdef int describe(Fold* f, cnp.ndarray x) except -1:
@@ -291,8 +284,9 @@ def batchnorm_forward(
     cnp.ndarray running_mean,   # IN OUT (C,) or None
     cnp.ndarray running_var,    # IN OUT (C,) or None; from sum (x - mean)^2 / (R - 1), kept if R = 1
     double momentum, double eps, str activation="linear", double alpha=0.0,
+    cnp.ndarray add=None,       # IN (..., C) or None
 ):
-    """y = activation((x - mean) * inv_std * gamma + beta); running += momentum * (batch - running)."""
+    """y = activation((x - mean) * inv_std * gamma + beta + add); running += momentum * (batch - running)."""
     cdef Fold f
     cdef int typenum = describe(&f, x), act = activation_code(activation), failed = 0
     check_like(y, "y", x, typenum)
@@ -302,17 +296,18 @@ def batchnorm_forward(
         check_channels(f.c, typenum, running_mean, "running_mean", running_var, "running_var")
     if f.r == 0:
         return
+    cdef void* other = optional(add, "add", x, typenum)
     cdef void* running_mean_data = NULL if running_mean is None else PyArray_DATA(running_mean)
     cdef void* running_var_data = NULL if running_var is None else PyArray_DATA(running_var)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             failed = forward[float](
-                <float*>PyArray_DATA(x), <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(beta),
+                <float*>PyArray_DATA(x), <float*>other, <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(beta),
                 <float*>PyArray_DATA(y), <float*>PyArray_DATA(mean), <float*>PyArray_DATA(inv_std),
                 <float*>running_mean_data, <float*>running_var_data, momentum, eps, &f, act, <float>alpha)
         else:
             failed = forward[double](
-                <double*>PyArray_DATA(x), <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(beta),
+                <double*>PyArray_DATA(x), <double*>other, <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(beta),
                 <double*>PyArray_DATA(y), <double*>PyArray_DATA(mean), <double*>PyArray_DATA(inv_std),
                 <double*>running_mean_data, <double*>running_var_data, momentum, eps, &f, act, alpha)
     if failed:
@@ -324,24 +319,26 @@ def batchnorm_inference(
     cnp.ndarray gamma, cnp.ndarray beta, cnp.ndarray running_mean, cnp.ndarray running_var,  # IN (C,)
     cnp.ndarray y,              # OUT (..., C)
     double eps, str activation="linear", double alpha=0.0,
+    cnp.ndarray add=None,       # IN (..., C) or None
 ):
-    """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta)."""
+    """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta + add)."""
     cdef Fold f
     cdef int typenum = describe(&f, x), act = activation_code(activation), failed = 0
     check_like(y, "y", x, typenum)
     check_channels(f.c, typenum, gamma, "gamma", beta, "beta")
     check_channels(f.c, typenum, running_mean, "running_mean", running_var, "running_var")
+    cdef void* other = optional(add, "add", x, typenum)
     if f.r == 0:
         return
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             failed = inference[float](
-                <float*>PyArray_DATA(x), <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(beta),
+                <float*>PyArray_DATA(x), <float*>other, <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(beta),
                 <float*>PyArray_DATA(running_mean), <float*>PyArray_DATA(running_var),
                 <float*>PyArray_DATA(y), eps, &f, act, <float>alpha)
         else:
             failed = inference[double](
-                <double*>PyArray_DATA(x), <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(beta),
+                <double*>PyArray_DATA(x), <double*>other, <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(beta),
                 <double*>PyArray_DATA(running_mean), <double*>PyArray_DATA(running_var),
                 <double*>PyArray_DATA(y), eps, &f, act, alpha)
     if failed:
@@ -350,11 +347,12 @@ def batchnorm_inference(
 
 def batchnorm_backward(
     cnp.ndarray dy, cnp.ndarray x,  # IN (..., C)
-    cnp.ndarray y,              # IN (..., C) what forward wrote; may be None if the activation is linear
+    cnp.ndarray y,              # IN (..., C) what forward wrote; None if the activation is linear or beta is given
     cnp.ndarray gamma, cnp.ndarray mean, cnp.ndarray inv_std,  # IN (C,)
     cnp.ndarray dx,             # OUT (..., C) or None
     cnp.ndarray dgamma, cnp.ndarray dbeta,  # OUT (C,)
     str activation="linear", double alpha=0.0, bint accumulate=False,
+    cnp.ndarray beta=None,      # IN (C,) instead of y, whose sign then is computed again: fewer passes over memory
 ):
     """dx = gamma inv_std (da - mean(da) - x_hat mean(da x_hat)), dgamma = sum da x_hat, dbeta = sum da.
 
@@ -368,11 +366,14 @@ def batchnorm_backward(
             f"Received: {activation!r}"
         )
     check_like(dy, "dy", x, typenum)
-    if y is None and act == ACT_LINEAR:
-        y = dy  # never used
-    check_like(y, "y", x, typenum)
-    if dx is not None:
-        check_like(dx, "dx", x, typenum)
+    if y is None and act != ACT_LINEAR and beta is None:
+        raise TypeError(f"y: expected an array, or beta, for {activation}. Received: None for both")
+    cdef void* y_data = optional(y, "y", x, typenum)
+    cdef void* dx_data = optional(dx, "dx", x, typenum)
+    cdef void* beta_data = NULL
+    if beta is not None:
+        check_channels(f.c, typenum, beta, "beta", gamma, "gamma")
+        beta_data = PyArray_DATA(beta)
     check_channels(f.c, typenum, gamma, "gamma", mean, "mean")
     check_channels(f.c, typenum, inv_std, "inv_std", dgamma, "dgamma")
     check_channels(f.c, typenum, dgamma, "dgamma", dbeta, "dbeta")
@@ -381,18 +382,17 @@ def batchnorm_backward(
             dgamma[...] = 0
             dbeta[...] = 0
         return
-    cdef void* dx_data = NULL if dx is None else PyArray_DATA(dx)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             failed = backward[float](
-                <float*>PyArray_DATA(dy), <float*>PyArray_DATA(x), <float*>PyArray_DATA(y),
-                <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(mean), <float*>PyArray_DATA(inv_std),
+                <float*>PyArray_DATA(dy), <float*>PyArray_DATA(x), <float*>y_data,
+                <float*>PyArray_DATA(gamma), <float*>beta_data, <float*>PyArray_DATA(mean), <float*>PyArray_DATA(inv_std),
                 <float*>dx_data, <float*>PyArray_DATA(dgamma), <float*>PyArray_DATA(dbeta), &f, act,
                 <float>alpha, accumulate)
         else:
             failed = backward[double](
-                <double*>PyArray_DATA(dy), <double*>PyArray_DATA(x), <double*>PyArray_DATA(y),
-                <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(mean), <double*>PyArray_DATA(inv_std),
+                <double*>PyArray_DATA(dy), <double*>PyArray_DATA(x), <double*>y_data,
+                <double*>PyArray_DATA(gamma), <double*>beta_data, <double*>PyArray_DATA(mean), <double*>PyArray_DATA(inv_std),
                 <double*>dx_data, <double*>PyArray_DATA(dgamma), <double*>PyArray_DATA(dbeta), &f, act,
                 alpha, accumulate)
     if failed:

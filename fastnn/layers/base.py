@@ -68,6 +68,14 @@ class Layer:
         """Multiply-adds of one sample's forward pass."""
         return 0
 
+    def can_add(self, function):
+        """Whether there is a `forward_add` for that activation function."""
+        return False
+
+    def forward_add(self, x, other, function, alpha, training):
+        """`function(forward(x) + other)` in one pass over memory; `backward` gets the gradient of the sum."""
+        raise NotImplementedError(f"{type(self).__name__}.forward_add is not written")
+
     def prepare(self, batch_size):
         """Do once what depends only on the weights, which will not change any more (`for_inference`)."""
 

@@ -56,14 +56,28 @@ class Sequential(Model):
                 layer.saved = None
         return x
 
+    def can_add(self, function):
+        plain = type(self).pass_forward is Sequential.pass_forward
+        return plain and bool(self.layers) and self.layers[-1].can_add(function)
+
+    def forward_add(self, x, other, function, alpha, training):
+        *inner, last = self.layers
+        for layer in inner:
+            x = layer.forward(x, training)
+            if not self.workspace.keep:
+                layer.saved = None
+        y = last.forward_add(x, other, function, alpha, training)
+        if not self.workspace.keep:
+            last.saved = None
+        return y
+
     def pass_backward(self, dy, input_gradient):
-        if input_gradient:
-            for layer in reversed(self.layers):
-                dy = layer.backward(dy)
-            return dy
-        for i in range(len(self.layers) - 1, self._stop - 1, -1):
-            dy = self.layers[i].backward(dy, i > self._stop)
-        return None
+        stop = 0 if input_gradient else self._stop
+        for i in range(len(self.layers) - 1, stop - 1, -1):
+            dy = self.layers[i].backward(dy, input_gradient or i > stop)
+            if self.workspace.once:
+                self.layers[i].saved = None
+        return dy if input_gradient else None
 
 
 class Residual(Model):
@@ -112,23 +126,32 @@ class Residual(Model):
             )
         return other
 
+    @property
+    def fused(self):
+        """Whether the body's last layer adds the shortcut in its own pass over memory."""
+        return self.workspace.fuse and self.body.can_add(self.function)
+
     def pass_forward(self, x, training):
-        keep = self.workspace.keep
-        a = self.body.forward(x, training)
-        other = x if self.shortcut is None else self.shortcut.forward(x, training)
-        y = self.buffer(a.shape)
-        if self.function in kernels.SAVES_INPUT and keep:
-            pre = self.buffer(a.shape)
-            kernels.add_forward(a, other, pre)
-            kernels.activation_forward(pre, y, self.function, self.alpha)
-            self.saved = (pre,)
+        if self.fused:
+            other = self.shortcut_of(x, training)
+            y = h = self.body.forward_add(x, other, self.function, self.alpha, training)
         else:
-            kernels.add_forward(a, other, y, self.function, self.alpha)
-            self.saved = (y,)
-        if not keep:
+            a, other = self.body.forward(x, training), self.shortcut_of(x, training)
+            y = h = self.buffer(a.shape)
+            if self.function in kernels.SAVES_INPUT and self.workspace.keep:
+                h = self.buffer(a.shape)
+                kernels.add_forward(a, other, h)
+                kernels.activation_forward(h, y, self.function, self.alpha)
+            else:
+                kernels.add_forward(a, other, y, self.function, self.alpha)
+        self.saved = (h,)
+        if not self.workspace.keep:
             for layer in self.layers:
                 layer.saved = None
         return y
+
+    def shortcut_of(self, x, training):
+        return x if self.shortcut is None else self.shortcut.forward(x, training)
 
     def pass_backward(self, dy, input_gradient):
         (h,) = self.last_pass()
@@ -139,9 +162,13 @@ class Residual(Model):
         dx = self.body.backward(da, input_gradient)
         if self.shortcut is not None:
             da = self.shortcut.backward(da, input_gradient)
+        if self.workspace.once:
+            for layer in self.layers:
+                layer.saved = None
         if not input_gradient:
             return None
-        total = self.buffer(dx.shape)
+        # The body's gradient is a buffer of its own, unless the body did nothing.
+        total = self.buffer(dx.shape) if np.may_share_memory(dx, da) else dx
         kernels.add_forward(dx, da, total)
         return total
 
@@ -185,22 +212,23 @@ class Concat(Model):
             if not self.workspace.keep:
                 branch.saved = None
             start = end
-        self.saved = (x.shape,)
+        self.saved = ()
         return y
 
     def pass_backward(self, dy, input_gradient):
-        (shape,) = self.last_pass()
+        self.last_pass()
         total, start = None, 0
         for branch, end in zip(self.branches, self._ends):
             part = self.buffer((*dy.shape[:-1], end - start))
             kernels.concat_backward(dy, part, start)
             dx = branch.backward(part, input_gradient)
+            if self.workspace.once:
+                branch.saved = None
             start = end
             if not input_gradient:
                 continue
             if total is None:
-                total = self.buffer(shape)
-                total[...] = dx
+                total = dx
             else:
                 kernels.add_forward(total, dx, total)
         return total

@@ -74,22 +74,32 @@ class BatchNorm(Layer):
         self.add_buffer("running_var", np.ones(shape))
 
     def forward(self, x, training=False):
-        y = out = self.buffer(x.shape)
-        function, alpha, mean, inv_std = self.function, self.alpha, None, None
-        if function in kernels.SAVES_INPUT and self.workspace.keep:
-            out, function = self.buffer(x.shape), "linear"  # the derivative needs the pre-activation
-        gamma, beta = self.gamma.data, self.beta.data
-        running = self.running_mean, self.running_var
+        if (
+            self.function in kernels.SAVES_INPUT and self.workspace.keep
+        ):  # the derivative needs the pre-activation
+            a, y = self.normalize(x, None, "linear", 0.0, training), self.buffer(x.shape)
+            kernels.activation_forward(a, y, self.function, self.alpha)
+            return y
+        return self.normalize(x, None, self.function, self.alpha, training)
+
+    def can_add(self, function):
+        return self.function == "linear" and function in FUSED
+
+    def forward_add(self, x, other, function, alpha, training):
+        return self.normalize(x, other, function, alpha, training)
+
+    def normalize(self, x, other, function, alpha, training):
+        """`function(normalized x + other)`, and what backward needs is kept."""
+        y, gamma, beta = self.buffer(x.shape), self.gamma.data, self.beta.data
+        running, mean, inv_std = (self.running_mean, self.running_var), None, None
         if training:
             mean, inv_std = self.buffer(gamma.shape), self.buffer(gamma.shape)
             kernels.batchnorm_forward(
-                x, gamma, beta, out, mean, inv_std, *running, self.momentum, self.eps, function, alpha
+                x, gamma, beta, y, mean, inv_std, *running, self.momentum, self.eps, function, alpha, other
             )
         else:
-            kernels.batchnorm_inference(x, gamma, beta, *running, out, self.eps, function, alpha)
-        if out is not y:
-            kernels.activation_forward(out, y, self.function, alpha)
-        self.saved = x, out, mean, inv_std
+            kernels.batchnorm_inference(x, gamma, beta, *running, y, self.eps, function, alpha, other)
+        self.saved = x, y, mean, inv_std
         return y
 
     def backward(self, dy, input_gradient=True):
@@ -105,8 +115,8 @@ class BatchNorm(Layer):
         accumulate = self.gamma.accumulate()
         self.beta.accumulate()
         kernels.batchnorm_backward(
-            dy, x, h, self.gamma.data, mean, inv_std, dx if by_batch else None, self.gamma.grad,
-            self.beta.grad, function, self.alpha, accumulate,
+            dy, x, None if by_batch else h, self.gamma.data, mean, inv_std, dx if by_batch else None,
+            self.gamma.grad, self.beta.grad, function, self.alpha, accumulate, self.beta.data,
         )  # fmt: skip
         if input_gradient and not by_batch:
             self.scale_by_running(dy, h, dx, function)

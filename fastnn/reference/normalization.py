@@ -6,11 +6,12 @@ from .activations import activation_backward, activation_forward
 
 
 def batchnorm_forward(
-    x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps, activation="linear", alpha=0.0
-):
-    """y = activation((x - mean) * inv_std * gamma + beta); running += momentum * (batch - running).
+    x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps, activation="linear", alpha=0.0,
+    add=None,
+):  # fmt: skip
+    """y = activation((x - mean) * inv_std * gamma + beta + add); running += momentum * (batch - running).
 
-    x and y (..., C), the others (C,). The variance inside is biased, 1/R; the running one is unbiased,
+    x, y and add (..., C), the others (C,); without add it counts as 0. The variance inside is biased, 1/R; the running one is unbiased,
     1/(R - 1), and is kept if there is only one row.
     """
     axes = tuple(range(x.ndim - 1))
@@ -25,24 +26,30 @@ def batchnorm_forward(
         running_mean += momentum * (m - running_mean)
         if n_rows > 1:
             running_var += momentum * (variance * n_rows / (n_rows - 1) - running_var)
-    y[...] = (x - mean) * (inv_std * gamma) + beta
+    y[...] = (x - mean) * (inv_std * gamma) + beta + (0 if add is None else add)
     activation_forward(y, y, activation, alpha)
 
 
-def batchnorm_inference(x, gamma, beta, running_mean, running_var, y, eps, activation="linear", alpha=0.0):
-    """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta)."""
-    y[...] = (x - running_mean) * (gamma / np.sqrt(running_var + eps)) + beta
+def batchnorm_inference(
+    x, gamma, beta, running_mean, running_var, y, eps, activation="linear", alpha=0.0, add=None
+):
+    """y = activation((x - running_mean) / sqrt(running_var + eps) * gamma + beta + add)."""
+    y[...] = (x - running_mean) * (gamma / np.sqrt(running_var + eps)) + beta + (0 if add is None else add)
     activation_forward(y, y, activation, alpha)
 
 
 def batchnorm_backward(
-    dy, x, y, gamma, mean, inv_std, dx, dgamma, dbeta, activation="linear", alpha=0.0, accumulate=False
-):
+    dy, x, y, gamma, mean, inv_std, dx, dgamma, dbeta, activation="linear", alpha=0.0, accumulate=False,
+    beta=None,
+):  # fmt: skip
     """dx = gamma inv_std (da - mean(da) - x_hat mean(da x_hat)), dgamma = sum da x_hat, dbeta = sum da.
 
-    da = dy * activation' for "linear", "relu" and "leaky_relu", from forward's y; y may be None if linear.
+    da = dy * activation' for "linear", "relu" and "leaky_relu", from forward's y, or from y computed again if
+    beta is given instead; y may be None if linear.
     """
     da = np.empty_like(dy)
+    if y is None and beta is not None:
+        y = (x - mean) * (inv_std * gamma) + beta
     activation_backward(dy, dy if y is None else y, da, activation, alpha)
     axes = tuple(range(x.ndim - 1))
     x_hat = (x - mean) * inv_std

@@ -129,6 +129,7 @@ def _first_faulty_output(model, x):
         return probe
 
     try:
+        workspace.fuse = False  # every layer gives its own output
         for layer in layers:
             layer.forward = watched(layer, layer.forward)
         workspace.step = step - 1  # the same dropout masks
@@ -136,7 +137,7 @@ def _first_faulty_output(model, x):
     finally:
         for layer in layers:
             vars(layer).pop("forward", None)
-        workspace.step = step
+        workspace.fuse, workspace.step = True, step
         for name, array in buffers.items():
             model.buffers[name][...] = array
     return found

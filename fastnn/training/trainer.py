@@ -132,7 +132,11 @@ class Trainer:
         if not self._bound:
             self._bind()
         model.zero_grad()
-        model.backward(self.loss.backward(), False)
+        model.workspace.once = True
+        try:
+            model.backward(self.loss.backward(), False)
+        finally:
+            model.workspace.once = False
         self.optimizer.step()
         return loss
 

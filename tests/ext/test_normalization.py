@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fastnn._ext import normalization as compiled
 from fastnn._ext import threads
+from fastnn._ext.activations import add_forward
 from fastnn.reference import normalization as reference
 
 SHAPES = [
@@ -197,3 +198,62 @@ def test_errors():
         compiled.batchnorm_inference(x, c, c, c, c, x, EPS, "rectify")
     with pytest.raises(TypeError, match="y: expected an array"):
         compiled.batchnorm_backward(x, x, None, c, c, c, None, c, c, "relu")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "activation, alpha", [("linear", 0.0), ("relu", 0.0), ("leaky_relu", 0.1), ("tanh", 0.0)]
+)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_add(shape, activation, alpha, dtype):
+    """With `add` the bits are those of the sum taken afterwards, and the twin agrees."""
+    x, other, gamma, beta, running_mean, running_var = arrays(shape, dtype)
+    results = []
+    for module in (compiled, reference):
+        statistics = [np.empty_like(gamma), np.empty_like(gamma), running_mean.copy(), running_var.copy()]
+        y, inferred = np.full_like(x, np.nan), np.full_like(x, np.nan)
+        module.batchnorm_forward(x, gamma, beta, y, *statistics, 0.1, EPS, activation, alpha, other)
+        module.batchnorm_inference(
+            x, gamma, beta, running_mean, running_var, inferred, EPS, activation, alpha, add=other
+        )
+        results.append((y, inferred))
+    for received, expected in zip(*results):
+        close(received, expected, dtype, max(1.0, float(np.abs(expected).max())))
+    plain = np.empty_like(x)
+    compiled.batchnorm_inference(x, gamma, beta, running_mean, running_var, plain, EPS)
+    add_forward(plain, other, plain, activation, alpha)
+    np.testing.assert_array_equal(results[0][1], plain)
+
+
+@pytest.mark.parametrize("module", [compiled, reference])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation, alpha", [("linear", 0.0), ("relu", 0.0), ("leaky_relu", 0.1)])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_backward_from_beta_instead_of_y(shape, activation, alpha, dtype, module):
+    """The sign of y is computed again, bit for bit."""
+    x, dy, gamma, beta, _, _ = arrays(shape, dtype)
+    y, mean, inv_std = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
+    module.batchnorm_forward(x, gamma, beta, y, mean, inv_std, None, None, 0.1, EPS, activation, alpha)
+    results = []
+    for kept, given in ((y, None), (None, beta)):
+        dx, dgamma, dbeta = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
+        module.batchnorm_backward(
+            dy, x, kept, gamma, mean, inv_std, dx, dgamma, dbeta, activation, alpha, beta=given
+        )
+        results.append((dx, dgamma, dbeta))
+    for received, expected in zip(*results):
+        np.testing.assert_array_equal(received, expected)
+
+
+def test_add_and_beta_of_other_shapes():
+    x, dy, gamma, beta, mean, var = arrays((6, 4), "float32")
+    with pytest.raises(ValueError, match="add: expected length 4"):
+        compiled.batchnorm_inference(x, gamma, beta, mean, var, dy, EPS, add=np.empty((6, 3), np.float32))
+    with pytest.raises(TypeError, match="add: expected dtype float32"):
+        compiled.batchnorm_inference(x, gamma, beta, mean, var, dy, EPS, add=np.empty((6, 4)))
+    with pytest.raises(TypeError, match="y: expected an array, or beta, for relu"):
+        compiled.batchnorm_backward(dy, x, None, gamma, mean, var, None, gamma, beta, "relu")
+    with pytest.raises(ValueError, match="beta: expected length 4"):
+        compiled.batchnorm_backward(
+            dy, x, None, gamma, mean, var, None, gamma, beta, "relu", beta=np.empty(3, np.float32)
+        )

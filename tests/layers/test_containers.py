@@ -1,5 +1,7 @@
 """Sequential, Residual and Concat: shapes, values, gradients, names, and errors that show the layers."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -299,3 +301,52 @@ def test_a_layer_belongs_to_one_model():
             nn.Sequential([layer])
     with pytest.raises(nn.NotBuiltError, match=r"sequential1 \(Sequential\) is part of a larger model"):
         inner.theta  # noqa: B018
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", ["relu", None, "tanh", "gelu"])
+@pytest.mark.parametrize(
+    "shortcut", [None, [nn.Conv2D(6, 1, use_bias=False), nn.BatchNorm()]], ids=["x", "conv"]
+)
+def test_a_body_that_ends_in_batchnorm_adds_the_shortcut_itself(activation, training, shortcut):
+    """Fused or not, the outputs and gradients have the same bits."""
+    x, results = random(3, 5, 5, 6), []
+    for fuse in (True, False):
+        model = nn.Residual(
+            [nn.Conv2D(6, 3, padding="same"), nn.BatchNorm(activation="relu"), nn.Conv2D(6, 1), nn.BatchNorm()],
+            shortcut=copy.deepcopy(shortcut), activation=activation, input_shape=(5, 5, 6), seed=0,
+        )  # fmt: skip
+        model.workspace.fuse = fuse
+        assert model.fused == (fuse and activation in ("relu", None))
+        y = model.forward(x, training).copy()
+        results.append([y, model.backward(random(*y.shape)).copy(), model.grad.copy(), model.predict(x)])
+    for fused, plain in zip(*results):
+        np.testing.assert_array_equal(fused, plain)
+
+
+def test_a_body_of_another_kind_is_not_fused():
+    class Doubled(nn.Sequential):
+        def pass_forward(self, x, training):
+            return 2 * super().pass_forward(x, training)
+
+    model = nn.Residual(Doubled([nn.BatchNorm()]), input_shape=(3,), seed=0)
+    assert not model.fused
+    x = random(4, 3)
+    np.testing.assert_allclose(model.forward(x), 3 * x, rtol=1e-4)
+
+
+def test_the_trainers_backward_pass_lets_go_of_what_was_kept():
+    model = nn.Sequential(
+        [nn.Residual([nn.Dense(4), nn.BatchNorm()]), nn.Concat([nn.Dense(2), nn.Tanh()])],
+        input_shape=(4,),
+        seed=0,
+    )
+    x, dy = random(3, 4), random(3, 6)
+    model.forward(x, True)
+    expected = model.backward(dy).copy(), model.grad.copy()
+    model.zero_grad()
+    model.forward(x, True)
+    model.workspace.once = True
+    assert (model.backward(dy) == expected[0]).all()
+    assert (model.grad == expected[1]).all()
+    assert all(layer.saved is None for path, layer in model.walk() if path)
