@@ -41,8 +41,8 @@ class Workspace:
     fuse : bool
         Whether a layer may do the work of the next one in its own pass over memory; the results are the same.
     once : bool
-        Whether a backward pass lets go of what each layer kept as soon as it has been used: the trainer's, which
-        goes through it once, and needs the memory for gradients.
+        Whether a backward pass lets go of what each layer kept as soon as it has been used: the trainer's,
+        which goes through it once and needs the memory for gradients.
     seed, step : int
         What random layers draw from: the model's seed and the number of training passes so far.
     """

@@ -6,13 +6,13 @@ from .activations import activation_backward, activation_forward
 
 
 def batchnorm_forward(
-    x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps, activation="linear", alpha=0.0,
-    add=None,
+    x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps,
+    activation="linear", alpha=0.0, add=None,
 ):  # fmt: skip
     """y = activation((x - mean) * inv_std * gamma + beta + add); running += momentum * (batch - running).
 
-    x, y and add (..., C), the others (C,); without add it counts as 0. The variance inside is biased, 1/R; the running one is unbiased,
-    1/(R - 1), and is kept if there is only one row.
+    x, y and add (..., C), the others (C,); without add it counts as 0. The variance
+    inside is biased, 1/R; the running one is unbiased, 1/(R - 1), and is kept if there is only one row.
     """
     axes = tuple(range(x.ndim - 1))
     n_rows = x.size // x.shape[-1] if x.size else 0

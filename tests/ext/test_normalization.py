@@ -235,10 +235,10 @@ def test_backward_from_beta_instead_of_y(shape, activation, alpha, dtype, module
     y, mean, inv_std = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
     module.batchnorm_forward(x, gamma, beta, y, mean, inv_std, None, None, 0.1, EPS, activation, alpha)
     results = []
-    for kept, given in ((y, None), (None, beta)):
+    for kept, instead in ((y, None), (None, beta)):
         dx, dgamma, dbeta = np.empty_like(x), np.empty_like(gamma), np.empty_like(gamma)
         module.batchnorm_backward(
-            dy, x, kept, gamma, mean, inv_std, dx, dgamma, dbeta, activation, alpha, beta=given
+            dy, x, kept, gamma, mean, inv_std, dx, dgamma, dbeta, activation, alpha, beta=instead
         )
         results.append((dx, dgamma, dbeta))
     for received, expected in zip(*results):

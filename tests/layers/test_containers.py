@@ -313,7 +313,7 @@ def test_a_body_that_ends_in_batchnorm_adds_the_shortcut_itself(activation, trai
     x, results = random(3, 5, 5, 6), []
     for fuse in (True, False):
         model = nn.Residual(
-            [nn.Conv2D(6, 3, padding="same"), nn.BatchNorm(activation="relu"), nn.Conv2D(6, 1), nn.BatchNorm()],
+            [nn.Conv2D(6, 3, padding=1), nn.BatchNorm(activation="relu"), nn.Conv2D(6, 1), nn.BatchNorm()],
             shortcut=copy.deepcopy(shortcut), activation=activation, input_shape=(5, 5, 6), seed=0,
         )  # fmt: skip
         model.workspace.fuse = fuse

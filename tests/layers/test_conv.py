@@ -11,8 +11,9 @@ from fastnn.testing import check_layer
 
 
 def assert_close(received, expected, sums=None, rtol=1e-5):
-    """A difference below rtol of the expected array's largest element, or, if given, of the largest sum of the
-    summands' magnitudes, which is what float32 can promise.
+    """A difference below rtol of the expected array's largest element, or of the largest of `sums`.
+
+    The sums of the summands' magnitudes say what float32 can promise.
     """
     assert received.shape == expected.shape
     assert np.abs(received - expected).max() <= rtol * max(
