@@ -4,7 +4,7 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx and conv_thin.pyx for few output channels), "winograd" needs less than half the
+group, conv_planar.pyx, conv_thin.pyx and conv_few.pyx for few output channels), "winograd" needs less than half the
 multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
 (conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
 conv_geometry.pyx checks the arguments.
@@ -20,6 +20,7 @@ from fastnn._ext.conv_depthwise cimport (
     depthwise_backward_input, depthwise_backward_weight, depthwise_forward, is_depthwise
 )
 from fastnn._ext.conv_direct cimport direct_backward_input, direct_forward, direct_prepare, n_direct_prepared
+from fastnn._ext.conv_few cimport few_backward_weight, is_few
 from fastnn._ext.conv_geometry cimport read_columns, read_geometry, read_weight
 from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
@@ -132,6 +133,8 @@ cdef int backward_weight(
         if db != NULL and bias_gradient(g, da, db, accumulate):
             return -1
         return winograd_backward_weight(x, da, dw, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow, accumulate)
+    if is_few(g, dw):
+        return few_backward_weight(g, x, da, dw, db, accumulate)
     if is_thin(g, x):
         return thin_backward_weight(g, x, da, dw, db, accumulate)
     return direct_backward_weight(g, x, da, dw, db, accumulate)

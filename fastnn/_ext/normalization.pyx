@@ -387,13 +387,13 @@ def batchnorm_backward(
             failed = backward[float](
                 <float*>PyArray_DATA(dy), <float*>PyArray_DATA(x), <float*>y_data,
                 <float*>PyArray_DATA(gamma), <float*>beta_data, <float*>PyArray_DATA(mean),
-                <float*>PyArray_DATA(inv_std), <float*>dx_data, <float*>PyArray_DATA(dgamma), <float*>PyArray_DATA(dbeta), &f, act,
-                <float>alpha, accumulate)
+                <float*>PyArray_DATA(inv_std), <float*>dx_data, <float*>PyArray_DATA(dgamma),
+                <float*>PyArray_DATA(dbeta), &f, act, <float>alpha, accumulate)
         else:
             failed = backward[double](
                 <double*>PyArray_DATA(dy), <double*>PyArray_DATA(x), <double*>y_data,
                 <double*>PyArray_DATA(gamma), <double*>beta_data, <double*>PyArray_DATA(mean),
-                <double*>PyArray_DATA(inv_std), <double*>dx_data, <double*>PyArray_DATA(dgamma), <double*>PyArray_DATA(dbeta), &f, act,
-                alpha, accumulate)
+                <double*>PyArray_DATA(inv_std), <double*>dx_data, <double*>PyArray_DATA(dgamma),
+                <double*>PyArray_DATA(dbeta), &f, act, alpha, accumulate)
     if failed:
         no_memory(x)
