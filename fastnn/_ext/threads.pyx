@@ -2,8 +2,8 @@
 
 Where other programs want the same cores, a team of threads is slower than one, by a factor of up to hundreds: its
 members wait for each other at the end of each loop, and whoever waits takes the core from whoever is waited for.
-`threads_for` therefore watches how often the system takes a core away from this process (`Watch`). Results do not
-depend on the number of threads, so this changes none.
+`threads_for` therefore watches how long the threads wait for a core (`Watch`; Linux tells), and lets one compute
+alone for a while. Results do not depend on the number of threads, so this changes none.
 """
 
 from fastnn._ext cimport openmp
@@ -54,38 +54,20 @@ cdef extern from *:
     void* fastnn_scratch(int slot, int64_t n) noexcept nogil
     int64_t fastnn_level2() noexcept nogil
 
-cdef extern from *:
-    """
-    #if defined(_WIN32)
-      static int fastnn_switches(int64_t *now, int64_t *switches, int ask) { return 0; }
-    #else
-      #include <sys/resource.h>
-      #include <time.h>
-      /* Nanoseconds and, if asked for (it costs a system call), how often this process lost a core; 0 if unknown. */
-      static int fastnn_switches(int64_t *now, int64_t *switches, int ask) {
-          struct timespec t;
-          struct rusage usage;
-          if (clock_gettime(CLOCK_MONOTONIC, &t)) return 0;
-          *now = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-          if (!ask) return 1;
-          if (getrusage(RUSAGE_SELF, &usage)) return 0;
-          *switches = usage.ru_nivcsw;
-          return 1;
-      }
-    #endif
-    """
-    bint fastnn_switches(int64_t* now, int64_t* switches, bint ask) noexcept nogil
+cdef extern from "contention.h" nogil:
+    int64_t fastnn_now()
+    int64_t fastnn_waited()
 
 cdef enum:
     MS = 1_000_000
-    WINDOW = 5 * MS          # how long the losses of a core are counted,
-    STALE = 1000 * MS        # at most: more says that the process did something else
-    PER_SECOND = 100         # so many say that others want the cores; an idle system takes one away a few times
-    FIRST_PAUSE = 20 * MS    # then one thread computes for so long,
+    WINDOW = 15 * MS          # how often it is looked how long threads waited for a core,
+    STALE = 1000 * MS         # unless they had nothing to do for so long
+    SHARE = 10                # a tenth of the time says that others want the cores
+    FIRST_PAUSE = 20 * MS     # then one thread computes for so long,
     LONGEST_PAUSE = 640 * MS  # twice as long each time that the next try goes no better
 
 cdef struct Watch:
-    int64_t since, count     # the start of the window, and the losses until then
+    int64_t since, waited    # the start of the window, and how long threads had waited until then
     int64_t until, pause     # the end of the last pause, and its length
 
 cdef Watch watch
@@ -101,25 +83,25 @@ HAS_VECTOR = bool(FASTNN_VECTOR)
 
 cdef int threads_for(double work) noexcept nogil:
     """Threads for a kernel of that much `work` (multiply-adds, or elements times their cost)."""
-    cdef int64_t now = 0, count = 0
+    cdef int64_t now
     if work < SMALL or n_threads == 1:
         return 1
-    if not fastnn_switches(&now, &count, False):
+    now = fastnn_now()
+    if now < watch.until:
+        return 1
+    if now - watch.since < WINDOW:  # where there is no clock, always
         return n_threads
-    if now < watch.until or now - watch.since < WINDOW:
-        return 1 if now < watch.until else n_threads
-    fastnn_switches(&now, &count, True)
-    return 1 if contended(&watch, now, count) else n_threads
+    return 1 if contended(&watch, now, fastnn_waited()) else n_threads
 
 
-cdef bint contended(Watch* w, int64_t now, int64_t count) noexcept nogil:
-    """Whether one thread is to compute alone: the cores were lost too often since the last look."""
-    cdef int64_t time = now - w.since, lost = count - w.count
-    cdef bint fresh = w.since >= w.until  # the window holds no part of a pause
-    w.since, w.count = now, count
-    if not fresh or time > STALE or lost < 2 or lost * 1000 * MS < PER_SECOND * time:
+cdef bint contended(Watch* w, int64_t now, int64_t waited) noexcept nogil:
+    """Whether one thread is to compute alone: the team waited for cores too long since the last look."""
+    cdef int64_t time = now - w.since, delay = waited - w.waited
+    cdef bint whole = w.since >= w.until  # the window holds no part of a pause
+    w.since, w.waited = now, waited
+    if waited < 0 or not whole or time > STALE or delay * SHARE <= time:
         return False
-    w.pause = min(2 * w.pause, <int64_t>LONGEST_PAUSE) if now - w.until < 10 * WINDOW and w.pause else FIRST_PAUSE
+    w.pause = min(2 * w.pause, <int64_t>LONGEST_PAUSE) if now - w.until < 4 * WINDOW and w.pause else FIRST_PAUSE
     w.until = now + w.pause
     return True
 
@@ -147,7 +129,7 @@ def get_num_threads():
 
 
 def _watch(times):
-    """What `contended` says to these (now, count), for the tests: a list of the ends of pauses, 0 for none."""
+    """What `contended` makes of these (now, waited), for the tests: the end of the pause, 0 for none, each time."""
     cdef Watch w
-    w.since = w.count = w.until = w.pause = 0
-    return [w.until if contended(&w, now, count) else 0 for now, count in times]
+    w.since = w.waited = w.until = w.pause = 0
+    return [w.until if contended(&w, now, waited) else 0 for now, waited in times]

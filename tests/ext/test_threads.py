@@ -8,35 +8,37 @@ from fastnn._ext import threads
 MS = 10**6
 
 
-def windows(losses, ms=10):
-    """`(now, count)` at the ends of windows of so many milliseconds with these losses of a core."""
-    return list(zip(range(ms * MS, (len(losses) + 1) * ms * MS, ms * MS), np.cumsum(losses).tolist()))
+def looks(waits, ms=20):
+    """`(now, waited)` every so many milliseconds; `waits` are the milliseconds waited for a core in between."""
+    return [(i * ms * MS, int(total * MS)) for i, total in enumerate(np.cumsum(waits), start=1)]
 
 
 def test_a_quiet_system_never_pauses():
-    assert not any(threads._watch(windows([0, 1, 0, 0, 1, 0] * 20)))
+    assert not any(threads._watch(looks([0, 1, 0.5, 0, 1.9, 0] * 20)))
 
 
-def test_losing_cores_pauses_and_longer_each_time_that_it_goes_on():
-    """Each pause ends, a window begins anew, and the next look decides."""
-    now, count, pauses, calls = 0, 0, [], []
+def test_waiting_for_cores_pauses_and_longer_each_time_that_it_goes_on():
+    """After each pause a window begins anew, and the next look decides."""
+    now, waited, pauses, calls = 0, 0, [], []
     for _ in range(9):
-        calls += [(now, count), (now + 10 * MS, count + 5)]
+        calls += [(now, waited), (now + 20 * MS, waited + 10 * MS)]
         until = threads._watch(calls)[-1]
-        pauses.append((until - now - 10 * MS) // MS)
-        now, count = until, count + 5
+        pauses.append((until - now - 20 * MS) // MS)
+        now, waited = until, waited + 10 * MS
     assert pauses == [20, 40, 80, 160, 320, 640, 640, 640, 640]
 
 
 def test_a_pause_is_short_again_after_a_quiet_time():
-    until = threads._watch([(0, 0), (10 * MS, 5)])[-1]
-    quiet = [(until, 5), (until + 30 * MS, 5), (until + 60 * MS, 5)]
-    end = threads._watch([(0, 0), (10 * MS, 5), *quiet, (until + 70 * MS, 10)])[-1]
-    assert end - (until + 70 * MS) == 20 * MS
+    begin = [(0, 0), (20 * MS, 10 * MS)]
+    until = threads._watch(begin)[-1]
+    quiet = [(until + i * 20 * MS, 10 * MS) for i in range(5)]
+    end = threads._watch([*begin, *quiet, (until + 100 * MS, 20 * MS)])[-1]
+    assert end == until + 100 * MS + 20 * MS
 
 
-def test_long_ago_says_nothing():
-    assert threads._watch([(0, 0), (2000 * MS, 500)]) == [0, 0]
+def test_long_ago_and_unknown_say_nothing():
+    assert threads._watch([(0, 0), (2000 * MS, 1500 * MS)]) == [0, 0]
+    assert threads._watch([(20 * MS, -1), (40 * MS, -1)]) == [0, 0]
 
 
 def test_the_number_is_kept():
