@@ -68,7 +68,8 @@ cdef int forward(
 def dense_prepare(cnp.ndarray weight):  # IN (out, in)
     """The weights as the register tile reads them, packed once for inference: an array for `prepared`.
 
-    A call of `dense_forward` then has nothing to pack. The array is a copy: it does not follow `weight`.
+    A call of `dense_forward` then has nothing to pack. The array is a copy: it does not follow `weight`. The results
+    keep their bits, but for up to twelve samples, whose sums are taken in another order without it.
     """
     cdef int typenum = real_type(weight, "weight")
     check(weight, "weight", 2, typenum)

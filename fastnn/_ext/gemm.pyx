@@ -11,7 +11,8 @@ through row pointers, with a packed panel of NR columns. What is packed is the s
 
 For inference W is packed once (gemm_prepare): then x is read in place and nothing is packed at a call.
 
-Each element of `out` is one sum over k in ascending order, whatever the shape, the tile and the thread.
+Each element of `out` is one sum over k in ascending order, whatever the shape, the tile and the thread; only up to
+twelve rows times rows, as of one picture in a dense layer, are added along the lanes of vectors (gemm_rows.pyx).
 """
 
 import numpy as np
@@ -21,6 +22,7 @@ from cython.parallel cimport parallel, prange
 from libc.stdint cimport int64_t
 
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
+from fastnn._ext.gemm_rows cimport gemm_rows, rows_pay
 from fastnn._ext.threads cimport SLOT_GEMM_A, SLOT_GEMM_B, scratch, threads_for
 from fastnn._ext.tile cimport *
 
@@ -152,6 +154,9 @@ cdef int gemm_core(
     cdef real* b_pack = NULL
     cdef Product p
     if M == 0 or N == 0:
+        return 0
+    if a_col == 1 and b_row == 1 and b_col != 1 and not accumulate and rows_pay(M, K, out):
+        gemm_rows(M, N, K, a, a_row, b, b_col, out, ldc, bias, activation, alpha, threads)
         return 0
     p.flags = TILE_ACCUMULATE if accumulate else 0
     if b_row == 1 and b_col != 1 and (a_col != 1 or M < N):  # the second form of the module's docstring

@@ -68,13 +68,40 @@ def test_blocks_and_threads(shape, trans, dtype):
         np.testing.assert_array_equal(results[0], other)
 
 
+FEW = 12  # gemm_rows.pyx: so many rows are summed along the lanes of vectors, more in ascending order
+
+
 def test_rows_do_not_depend_on_the_batch():
+    """Neither among batches of more than a few samples nor among smaller ones."""
     a, b, bias, out = operands(37, 29, 600, False, True, "float32")
     compiled.gemm(a, b, out, bias, trans_b=True)
-    for i in (0, 17, 36):
-        single = np.empty((1, 29), "float32")
-        compiled.gemm(a[i : i + 1], b, single, bias, trans_b=True)
-        np.testing.assert_array_equal(single[0], out[i])
+    few = np.empty((FEW, 29), "float32")
+    compiled.gemm(a[:FEW], b, few, bias, trans_b=True)
+    assert_close(few, out[:FEW], 600)
+    for n, expected in ((1, few), (2, few), (3, few), (5, few), (FEW + 1, out), (20, out)):
+        part = np.empty((n, 29), "float32")
+        compiled.gemm(a[:n], b, part, bias, trans_b=True)
+        np.testing.assert_array_equal(part, expected[:n])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+@pytest.mark.parametrize(
+    "M, N, K", [(1, 1, 64), (1, 7, 65), (3, 48, 129), (4, 49, 200), (FEW, 100, 333), (5, 6, 64)]
+)
+def test_few_rows(M, N, K, activation, dtype):
+    """Rows times rows: ragged tiles, lanes and items, rows that are apart, one thread and several."""
+    a, b, bias, out = operands(M, N, K, False, True, dtype)
+    wide = np.zeros((M, 2 * K), dtype)
+    wide[:, :K] = a
+    expected = np.empty_like(out)
+    reference.gemm(a, b, expected, bias, trans_b=True, activation=activation)
+    for n_threads in (1, 3):
+        set_num_threads(n_threads)
+        for given in (a, wide[:, :K]):
+            out[:] = np.nan
+            compiled.gemm(given, b, out, bias, trans_b=True, activation=activation)
+            assert_close(out, expected, K)
 
 
 def test_strided_input():
