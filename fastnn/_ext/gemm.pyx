@@ -38,7 +38,7 @@ cdef enum:
     ITEMS = 8                # fewer if there are fewer items than this
     PACK_COLUMNS = 128  # neighbouring columns that are packed together,
     PACK_ROWS = 64      # and their rows: what one thread packs at a time
-    IN_PLACE = 32   # up to so many rows, packing the right operand costs more than it saves
+    IN_PLACE = 128  # up to so many rows, packing the right operand costs more than it saves
 
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:

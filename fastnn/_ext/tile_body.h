@@ -23,6 +23,19 @@ INLINE void FN(tile_step)(const int mr, const int nv, const int rows, const T *c
     }
 }
 
+/* Four k at a time: the counters take issue slots and ports from the multiply-adds (5 to 8 % of AVX-512). HIDE keeps
+ * the rows indexed by one counter; the compiler would rather count up each row's pointer. */
+INLINE void FN(tile_segment)(const int mr, const int nv, const int rows, const T *const *a, int64_t len,
+    const int64_t step, const T **b, const int64_t ldb, const int64_t **b_off, V c[MR][2])
+{
+    int64_t k = 0;
+    while (k + 3 * step < len) {
+        UNROLL for (int u = 0; u < 4; u++, k += step) FN(tile_step)(mr, nv, rows, a, k, b, ldb, b_off, c);
+        HIDE(k);
+    }
+    for (; k < len; k += step) FN(tile_step)(mr, nv, rows, a, k, b, ldb, b_off, c);
+}
+
 INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int n, const tile_args *p)
 {
     V c[MR][2];
@@ -38,14 +51,11 @@ INLINE void FN(tile_fixed)(const int mr, const int nv, const int rows, const int
     for (int64_t s = 0; s < p->n_seg; s++) {
         UNROLL for (int i = 0; i < mr; i++) a[i] = (const T *)p->a[i] + p->off[s];
         if (rows == ROWS_TAPS) b = (const T *)p->b + b_off[s];
-        int64_t k = 0;
-        /* Four at a time: the counters take issue slots and ports from the multiply-adds (5 to 8 % of AVX-512).
-         * HIDE keeps the rows indexed by one counter; the compiler would rather count up each row's pointer. */
-        while (k + 3 * step < len) {
-            UNROLL for (int u = 0; u < 4; u++, k += step) FN(tile_step)(mr, nv, rows, a, k, &b, ldb, &b_off, c);
-            HIDE(k);
-        }
-        for (; k < len; k += step) FN(tile_step)(mr, nv, rows, a, k, &b, ldb, &b_off, c);
+        /* The usual strides as constants: two registers more for the loop. */
+        if (rows == ROWS_PANEL && mr == MR && nv == 2 && step == 1 && ldb == 2 * VL)
+            FN(tile_segment)(mr, nv, rows, a, len, 1, &b, 2 * VL, &b_off, c);
+        else
+            FN(tile_segment)(mr, nv, rows, a, len, step, &b, ldb, &b_off, c);
     }
     const int act = p->activation, transposed = p->flags & TILE_TRANSPOSED;
     const int simple = act <= ACT_LEAKY_RELU;

@@ -59,7 +59,7 @@ def test_backward_equals_twin(shape, accumulate, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [*SHAPES, (8, 801, 40), (200, 30, 70)])
 def test_prepared_weights_give_the_same_bits(shape, dtype):
-    """Up to twelve rows with long sums are added in another order without prepared weights (gemm_rows.pyx)."""
+    """Without prepared weights up to twelve rows with long sums are added in another order (gemm_rows)."""
     x, w, b, y = arrays(shape, dtype)
     few = x.shape[0] <= 12 and x.shape[1] >= 64
     expected, prepared = np.full_like(y, 9), compiled.dense_prepare(w)

@@ -98,9 +98,9 @@ def test_few_rows(M, N, K, activation, dtype):
     reference.gemm(a, b, expected, bias, trans_b=True, activation=activation)
     for n_threads in (1, 3):
         set_num_threads(n_threads)
-        for given in (a, wide[:, :K]):
+        for left in (a, wide[:, :K]):
             out[:] = np.nan
-            compiled.gemm(given, b, out, bias, trans_b=True, activation=activation)
+            compiled.gemm(left, b, out, bias, trans_b=True, activation=activation)
             assert_close(out, expected, K)
 
 

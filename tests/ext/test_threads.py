@@ -9,7 +9,7 @@ MS = 10**6
 
 
 def looks(waits, ms=20):
-    """`(now, waited)` every so many milliseconds; `waits` are the milliseconds waited for a core in between."""
+    """`(now, waited)` every so many milliseconds; `waits` are the milliseconds waited in between."""
     return [(i * ms * MS, int(total * MS)) for i, total in enumerate(np.cumsum(waits), start=1)]
 
 
