@@ -59,6 +59,7 @@ def memory_of(array):
 
 
 def address_of(array):
+    """Where the first number of an array is."""
     return array.__array_interface__["data"][0]
 
 

@@ -23,10 +23,7 @@ INLINE void FN(wino_add)(const int size, const T *add, int64_t line, int64_t pix
 {
     if (all)
         UNROLL for (int i = 0; i < size; i++) UNROLL for (int j = 0; j < size; j++)
-        {
             out[i * size + j] += *(const V *)(add + i * line + j * pixel);
-            WINO_PREFETCH(add + i * line + (j + size) * pixel);
-        }
     else
         for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++)
             out[i * size + j] += FN(wino_load)(add + i * line + j * pixel, width);
