@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
+from .fusion import address_of, fuse, memory_of, title
 from .layers.base import REGISTRY, Layer, WeightedLayer, from_config, positive_int, to_config
 from .layers.containers import Sequential
 from .layers.normalization import BatchNorm
@@ -133,7 +134,10 @@ class InferenceModel:
         return self._plans[n]
 
     def steps(self, n=None):
-        """The kernel calls for `n` samples, as lines of text: name, and shapes of the arrays."""
+        """The kernel calls for `n` samples, as lines of text: name, and shapes of the arrays.
+
+        `conv2d_forward + add + pool` adds another branch and takes 2x2 maxima too.
+        """
         with self._lock:
             return self._plan(n or self.batch_size or 1).lines()
 
@@ -145,7 +149,8 @@ class Plan:
     """The kernel calls of one forward pass of `n` samples, all activations in one block of memory.
 
     The calls are recorded at the door to the kernels while the model predicts random numbers, each array
-    with memory of its own. From the first and last call that uses an array follows which may share memory.
+    with memory of its own. Convolutions take over the sum or the pooling that follows them (`fusion.py`).
+    From the first and last call that uses an array follows which may share memory.
     A layer that computes outside of the kernels (a user's own, say) would be missing from the recording:
     so the plan is tried on other numbers, and if it does not give the model's outputs bit for bit, `run`
     asks the model instead.
@@ -167,7 +172,7 @@ class Plan:
         shape, dtype = (n, *model.input_shape), model.model_dtype
         x = rng.standard_normal(shape).astype(dtype)
         calls, y = _record(model, x)
-        self._place(calls, x, y)
+        self._place(fuse(calls, y), x, y)
         for _ in range(2):
             x = rng.standard_normal(shape).astype(dtype)
             if not self.steps or not np.array_equal(self.run(x), model.predict(x, n), equal_nan=True):
@@ -190,41 +195,41 @@ class Plan:
     def lines(self):
         """One line for each call."""
         return [
-            f"{getattr(kernel, 'func', kernel).__name__:24s} "
+            f"{title(kernel, arguments):28s}"
             + "  ".join(str(a.shape) for a in arguments if isinstance(a, np.ndarray))
             for kernel, arguments, _ in self.steps
         ]
 
     def _place(self, calls, x, y):
         """Give the recorded arrays their places in one block of memory; constants stay where they are."""
-        of_x = _block(x)
-        last = {_block(y): len(calls)}  # block -> the last call that needs it
+        of_x = memory_of(x)
+        last = {memory_of(y): len(calls)}  # block -> the last call that needs it
         first: dict[int, int] = {}
         size: dict[int, int] = {}
-        blocks = {_block(a): a for a in self.model.workspace.arrays()}
+        blocks = {memory_of(a): a for a in self.model.workspace.arrays()}
         for i, (_, arguments) in enumerate(calls):
             for array in arguments:
-                if isinstance(array, np.ndarray) and (block := _block(array)) in blocks:
+                if isinstance(array, np.ndarray) and (block := memory_of(array)) in blocks:
                     first.setdefault(block, i)
                     last[block] = max(last.get(block, 0), i)
                     size[block] = blocks[block].nbytes
-        if _block(y) not in first:
+        if memory_of(y) not in first:
             return  # the output is the input, or was made outside of the kernels
         start = _share(first, last, size)
         total = max(start[block] + size[block] for block in start)
         self.memory = memory = aligned_empty((total,), np.uint8)
 
         def placed(array):
-            block = _block(array)
-            offset = start[block] + _address(array) - _address(blocks[block])
+            block = memory_of(array)
+            offset = start[block] + address_of(array) - address_of(blocks[block])
             return memory[offset : offset + array.nbytes].view(array.dtype).reshape(array.shape)
 
         for kernel, arguments in calls:
             final, inputs = list(arguments), []
             for i, a in enumerate(arguments):
-                if isinstance(a, np.ndarray) and _block(a) in start:
+                if isinstance(a, np.ndarray) and memory_of(a) in start:
                     final[i] = placed(a)
-                elif isinstance(a, np.ndarray) and _block(a) == of_x:
+                elif isinstance(a, np.ndarray) and memory_of(a) == of_x:
                     inputs.append((i, a.shape))
             self.steps.append((kernel, tuple(final), inputs))
         self.output = placed(y)
@@ -270,12 +275,3 @@ def _share(first, last, size):
             offset = max(offset, -(-end // ALIGNMENT) * ALIGNMENT)
         start[block] = offset
     return start
-
-
-def _block(array):
-    """Identity of the memory behind an array or a view."""
-    return id(array if array.base is None else array.base)
-
-
-def _address(array):
-    return array.__array_interface__["data"][0]

@@ -63,6 +63,8 @@ def conv2d_forward(
     alpha: float = 0.0,
     algorithm: str = "auto",
     prepared: _Array | None = None,
+    add: _Array | None = None,
+    pool: bool = False,
 ) -> None: ...
 def conv2d_backward_input(
     da: _Array,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn as nn
+from fastnn import kernels
 from fastnn.inference import InferenceModel, _share
 
 
@@ -59,6 +60,11 @@ def trained(make, dtype="float32"):
 def inputs(model, n, seed=5):
     shape = (n, *model.input_shape)
     return np.random.default_rng(seed).standard_normal(shape).astype(model.model_dtype)
+
+
+def names(ready):
+    """The kernels of a plan, without the shapes."""
+    return [line.split("(")[0].strip() for line in ready.steps()]
 
 
 MODELS = [mlp, lenet, resnet]
@@ -130,6 +136,84 @@ def test_buffers_share_memory():
     assert start[1] == start[3] == 0 and start[2] == 128
 
 
+def residuals(dtype="float32"):
+    """Identity and other shortcuts, with filters enough for Winograd's algorithm."""
+    layers = [
+        nn.Residual([*conv_block(32), *conv_block(32, activation=None)], activation="relu"),
+        nn.Residual(
+            [*conv_block(48, 2), *conv_block(48, activation=None)],
+            [nn.Conv2D(48, 1, stride=2), nn.BatchNorm()], activation="relu",
+        ),
+        nn.Residual(conv_block(48, activation=None), [nn.MaxPool2D(3, stride=1, padding=1)], "gelu"),
+        nn.Residual(conv_block(48), activation="relu"),
+        nn.Residual([nn.AvgPool2D(3, stride=1, padding=1)], conv_block(48, activation=None), "tanh"),
+        nn.GlobalAvgPool2D(), nn.Dense(3),
+    ]  # fmt: skip
+    return nn.Sequential(layers, input_shape=(17, 16, 32), seed=3, dtype=dtype)
+
+
+RESIDUALS = [
+    "conv2d_forward", "conv2d_forward + add",
+    "conv2d_forward", "conv2d_forward", "conv2d_forward + add",  # the shortcut is recorded after the body
+    "conv2d_forward", "max_pool2d_forward", "add_forward",  # the pooled image comes after the convolution
+    "conv2d_forward", "add_forward",  # the activation comes before the sum
+    "avg_pool2d_forward", "conv2d_forward + add",
+    "global_avg_pool2d_forward", "dense_forward",
+]  # fmt: skip
+
+
+def vgg(dtype="float32"):
+    layers = []
+    for filters in (32, 48):
+        layers += [*conv_block(filters), *conv_block(filters, activation="elu"), nn.MaxPool2D(2)]
+    layers += [nn.Conv2D(32, 5, padding="same", activation="relu"), nn.MaxPool2D(2), nn.MaxPool2D(2)]
+    layers += [nn.Residual([nn.Conv2D(32, 1), nn.Conv2D(32, 3, padding="same", algorithm="winograd")])]
+    layers += [nn.MaxPool2D(2), nn.Flatten(), nn.Dense(4)]
+    return nn.Sequential(layers, input_shape=(67, 66, 32), seed=4, dtype=dtype)
+
+
+VGG = [
+    "conv2d_forward", "conv2d_forward + pool", "conv2d_forward", "conv2d_forward + pool",
+    "conv2d_forward + pool", "max_pool2d_forward", "conv2d_forward", "conv2d_forward + add + pool",
+    "dense_forward",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("make", "expected", "part"), [(residuals, RESIDUALS, 1), (vgg, VGG, 0.7)])
+def test_convolutions_take_over_what_follows(make, expected, part, dtype, monkeypatch):
+    model = trained(make, dtype)
+    ready, x = model.for_inference(3), inputs(model, 3)
+    assert names(ready) == expected
+    y = ready.predict(x)
+    np.testing.assert_array_equal(y, ready._model.predict(x))
+    monkeypatch.setattr(nn.inference, "fuse", lambda calls, output: calls)
+    plain = model.for_inference(3)
+    assert len(plain.steps()) > len(expected)
+    np.testing.assert_array_equal(y, plain.predict(x))
+    assert len(ready._plan(3).memory) <= part * len(plain._plan(3).memory)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_convolution_whose_output_is_read_twice_keeps_it(later):
+    class Twice(nn.Residual):
+        """a + a for a = body(x), or a + (a + x)."""
+
+        def pass_forward(self, x, training):
+            a = self.body.forward(x, training)
+            y, z = self.buffer(a.shape), self.buffer(a.shape)
+            if later:
+                kernels.add_forward(a, x, y)
+            kernels.add_forward(a, y if later else a, z)
+            return z
+
+    layers = [Twice([nn.Conv2D(8, 3, padding="same")]), nn.Conv2D(4, 1)]
+    model = nn.Sequential(layers, input_shape=(8, 8, 8), seed=0)
+    ready, x = model.for_inference(2), inputs(model, 2)
+    assert names(ready) == ["conv2d_forward", *["add_forward"] * (1 + later), "conv2d_forward"]
+    np.testing.assert_array_equal(ready.predict(x), ready._model.predict(x))
+
+
 def test_a_layer_that_computes_by_itself():
     class Cube(nn.Layer):
         def forward(self, x, training=False):
@@ -148,16 +232,20 @@ def test_layers_without_kernels(layers):
     np.testing.assert_array_equal(model.for_inference(4).predict(x), model.predict(x))
 
 
-def test_the_twins_too():
-    model = trained(lenet)
+@pytest.mark.parametrize("make", [lenet, residuals, vgg])
+def test_the_twins_too(make):
+    model = trained(make)
     x = inputs(model, 3)
     expected, before = model.predict(x), nn.use_kernels("reference")
     try:
         ready = model.for_inference(3)
         y = ready.predict(x)
+        assert ready._plan(3).steps
+        assert names(ready).count("conv2d_forward + add") == {lenet: 0, residuals: 3, vgg: 0}[make]
+        assert names(ready).count("conv2d_forward + add + pool") == (make is vgg)
     finally:
         nn.use_kernels(before)
-    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", MODELS)

@@ -14,6 +14,7 @@ import numpy as np
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 
+from fastnn._ext.activations cimport add_all
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.conv_bias cimport bias_gradient
 from fastnn._ext.conv_depthwise cimport (
@@ -91,17 +92,23 @@ cdef int64_t prepared_size(int algorithm, const Geometry* g, int typenum) noexce
 
 cdef int forward(
     int algorithm, const Geometry* g, const real* x, const real* weight, const real* prepared, const real* bias,
-    real* y, int activation, double alpha,
+    const real* add, real* y, int activation, double alpha, bint pool,
 ) noexcept nogil:
-    if algorithm == IM2COL:
-        return im2col_forward(g, x, weight, bias, y, activation, alpha)
-    if algorithm == DEPTHWISE:
-        return depthwise_forward(g, x, weight, bias, y, activation, alpha)
+    cdef int act = activation if add == NULL else 0, status
     if algorithm == WINOGRAD:
-        return winograd_forward(x, weight, bias, y, prepared, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow,
-                                activation, alpha)
-    cdef int status = planar_forward(g, x, weight, bias, y, activation, alpha)
-    return direct_forward(g, x, weight, prepared, bias, y, activation, alpha) if status > 0 else status
+        return winograd_forward(x, weight, bias, add, y, prepared, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh,
+                                g.ow, activation, alpha, pool)
+    if algorithm == IM2COL:
+        status = im2col_forward(g, x, weight, bias, y, act, alpha)
+    elif algorithm == DEPTHWISE:
+        status = depthwise_forward(g, x, weight, bias, y, act, alpha)
+    else:
+        status = planar_forward(g, x, weight, bias, y, act, alpha)
+        if status > 0:
+            return direct_forward(g, x, weight, prepared, bias, add, y, activation, alpha)
+    if status == 0 and add != NULL:
+        add_all(y, add, y, g.n * g.oh * g.ow * g.f, activation, <real>alpha)
+    return status
 
 
 cdef void prepare(int algorithm, const Geometry* g, const real* weight, real* prepared) noexcept nogil:
@@ -144,11 +151,13 @@ def conv2d_forward(
     cnp.ndarray x,        # IN  (N, H, W, C)
     cnp.ndarray weight,   # IN  (F, KH, KW, C // groups)
     cnp.ndarray bias,     # IN  (F,) or None
-    cnp.ndarray y,        # OUT (N, OH, OW, F)
+    cnp.ndarray y,        # OUT (N, OH, OW, F), or (N, OH // 2, OW // 2, F) with `pool`
     stride, padding, dilation, groups=1, str activation="linear", double alpha=0.0, str algorithm="auto",
     cnp.ndarray prepared=None,   # IN  (size,) from `conv2d_prepare`, or None
+    cnp.ndarray add=None,        # IN  (N, OH, OW, F), other memory than y, or None
+    bint pool=False,
 ):
-    """Convolution (cross-correlation) with bias and activation, into `y`.
+    """`y = act(conv(x) + bias + add)` (a cross-correlation), or the maxima of its 2x2 windows, into `y`.
 
     Parameters
     ----------
@@ -159,6 +168,10 @@ def conv2d_forward(
     algorithm : {"auto", "direct", "winograd", "im2col"}
     prepared : array or None
         What `conv2d_prepare` returned together with this `algorithm`; it saves time and changes no bit of `y`.
+    add : array or None
+        The other branch of a residual block: the same bits as `add_forward` after the linear convolution.
+    pool : bool
+        The same bits as `max_pool2d_forward` with windows and strides of 2 afterwards; for "winograd" only.
 
     Raises
     ------
@@ -167,11 +180,21 @@ def conv2d_forward(
     """
     cdef Geometry g
     cdef int typenum = real_type(x, "x"), act = activation_code(activation), status
-    read_geometry(&g, x, "x", weight, "weight", y, "y", stride, padding, dilation, groups, typenum)
+    read_geometry(&g, x, "x", weight, "weight", y, "y", stride, padding, dilation, groups, typenum, 2 if pool else 1)
     if bias is not None:
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, g.f)
+    if add is not None:
+        check(add, "add", 4, typenum)
+        check_shape(add, "add", 0, g.n)
+        check_shape(add, "add", 1, g.oh)
+        check_shape(add, "add", 2, g.ow)
+        check_shape(add, "add", 3, g.f)
     cdef int chosen = choose(&g, algorithm)
+    if pool and chosen != WINOGRAD:
+        raise ValueError(
+            f"pool: expected False for this algorithm: only 'winograd' takes the maxima itself. Received: True with "
+            f"algorithm={algorithm!r}; call max_pool2d_forward afterwards or, where it applies, ask for 'winograd'")
     if prepared is not None:
         check(prepared, "prepared", 1, typenum)
         if prepared.shape[0] != prepared_size(chosen, &g, typenum):
@@ -183,16 +206,17 @@ def conv2d_forward(
     cdef void* pw = data(weight)
     cdef void* pp = data(prepared)
     cdef void* pb = data(bias)
+    cdef void* pa = data(add)
     cdef void* py = data(y)
-    if g.n == 0 or g.f == 0:
+    if cnp.PyArray_SIZE(y) == 0:
         return
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            status = forward[float](
-                chosen, &g, <float*>px, <float*>pw, <float*>pp, <float*>pb, <float*>py, act, alpha)
+            status = forward[float](chosen, &g, <float*>px, <float*>pw, <float*>pp, <float*>pb, <float*>pa, <float*>py,
+                                    act, alpha, pool)
         else:
-            status = forward[double](
-                chosen, &g, <double*>px, <double*>pw, <double*>pp, <double*>pb, <double*>py, act, alpha)
+            status = forward[double](chosen, &g, <double*>px, <double*>pw, <double*>pp, <double*>pb, <double*>pa,
+                                     <double*>py, act, alpha, pool)
     if status:
         no_memory(&g)
 

@@ -3,10 +3,11 @@ from fastnn._ext.common cimport real
 from fastnn._ext.conv_plan cimport Geometry
 from libc.stdint cimport int64_t
 
-# `prepared` is NULL, or n_direct_prepared numbers that direct_prepare made of the weights.
+# y = act(x * weight + bias + add). `prepared` is NULL, or n_direct_prepared numbers that direct_prepare made of the
+# weights; add (N, OH, OW, F) is NULL or other memory than y.
 cdef int direct_forward(
-    const Geometry* g, const real* x, const real* weight, const real* prepared, const real* bias, real* y,
-    int activation, double alpha,
+    const Geometry* g, const real* x, const real* weight, const real* prepared, const real* bias, const real* add,
+    real* y, int activation, double alpha,
 ) noexcept nogil
 cdef int64_t n_direct_prepared(const Geometry* g, real* unused) noexcept nogil
 cdef void direct_prepare(const Geometry* g, const real* weight, real* prepared) noexcept nogil

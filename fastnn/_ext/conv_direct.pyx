@@ -10,6 +10,7 @@ The gradient to the input is the same with other tables and another packing (con
 from cython.parallel cimport parallel, prange
 from libc.stdint cimport int64_t
 
+from fastnn._ext.activations cimport add_chunk
 from fastnn._ext.common cimport real
 from fastnn._ext.conv_plan cimport Block, Geometry, Pixels, Plan, Tile, plan_backward, plan_forward
 from fastnn._ext.pack cimport pack_columns
@@ -22,8 +23,8 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
 
 
 cdef void run_item(
-    const Plan* p, int64_t item, const real* source, const real* panels, const real* bias, real* target,
-    int activation, double alpha,
+    const Plan* p, int64_t item, const real* source, const real* panels, const real* bias, const real* add,
+    real* target, int activation, double alpha,
 ) noexcept nogil:
     """One item: a range of the tiles of a group of images, times some panels."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
@@ -33,7 +34,7 @@ cdef void run_item(
     cdef int64_t panel1 = (item // rows + 1) * n_panels // p.panel_groups
     cdef const Pixels* pixels = &p.rest if group == p.n_image_groups - 1 else &p.full
     cdef int64_t last = min(first + p.tiles_per_item, pixels.n_tiles)
-    cdef int64_t b, panel, i, k, column
+    cdef int64_t b, panel, i, k, column = 0, first_column
     cdef const real* image
     cdef real* out
     cdef const Block* block
@@ -41,7 +42,7 @@ cdef void run_item(
     cdef const int64_t* source_at
     cdef const int64_t* target_at
     cdef tile_args t
-    cdef int n
+    cdef int n = 0, act = activation if add == NULL else 0
     source += group * p.group_size * p.h.source_size * p.w.source_size * p.inner * p.groups
     target += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
     t.a_step, t.ldb, t.alpha, t.ldc = 1, NR, alpha, 0
@@ -59,7 +60,7 @@ cdef void run_item(
                 t.off, t.b_off = p.a_off + block.first, p.b_off + block.first
                 t.n_seg, t.seg_len = block.n_seg, block.seg_len
                 t.flags = TILE_ACCUMULATE if block.accumulate else 0
-                t.activation = activation if block.last else 0
+                t.activation = act if block.last else 0
                 t.bias = bias + column if block.last and bias != NULL else NULL
                 source_at, target_at = pixels.source + tile.first, pixels.target + tile.first
                 for i in range(tile.n):
@@ -69,6 +70,14 @@ cdef void run_item(
                     tile_taps_f32(<int>tile.n, n, &t)
                 else:
                     tile_taps_f64(<int>tile.n, n, &t)
+    if add == NULL or first >= last:
+        return
+    # Once all channels of the item are there: fewer calls, and the pixels are in the cache still.
+    first_column = panel0 // p.n_panels * p.columns + panel0 % p.n_panels * NR
+    add += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
+    for i in range(pixels.tiles[first].first, pixels.tiles[last - 1].first + pixels.tiles[last - 1].n):
+        k = pixels.target[i] + first_column
+        add_chunk(target + k, add + k, target + k, column + n - first_column, activation, <real>alpha)
 
 
 cdef void pack_forward(
@@ -97,7 +106,7 @@ cdef void pack_backward(
 
 cdef int run(
     const Plan* p, const Geometry* g, const real* source, const real* weight, const real* prepared, const real* bias,
-    real* target, int activation, double alpha, bint backward,
+    const real* add, real* target, int activation, double alpha, bint backward,
 ) noexcept nogil:
     """Pack the weights, unless `prepared` holds them, and go through the items."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
@@ -116,7 +125,7 @@ cdef int run(
             else:
                 pack_forward(p, g, i, weight, packed)
         for i in range(p.n_items):
-            run_item(p, i, source, panels, bias, target, activation, alpha)
+            run_item(p, i, source, panels, bias, add, target, activation, alpha)
         return 0
     with parallel(num_threads=threads):
         for i in prange(n_packs, schedule="static"):
@@ -125,7 +134,7 @@ cdef int run(
             else:
                 pack_forward(p, g, i, weight, packed)
         for i in prange(p.n_items, schedule="dynamic"):
-            run_item(p, i, source, panels, bias, target, activation, alpha)
+            run_item(p, i, source, panels, bias, add, target, activation, alpha)
     return 0
 
 
@@ -152,14 +161,15 @@ cdef int direct_forward(
     const real* weight,   # IN  (F, KH, KW, C // groups)
     const real* prepared,  # IN  what `direct_prepare` wrote, or NULL
     const real* bias,     # IN  (F,) or NULL
+    const real* add,      # IN  (N, OH, OW, F) or NULL
     real* y,              # OUT (N, OH, OW, F)
     int activation, double alpha,
 ) noexcept nogil:
-    """`y = activation(conv(x, weight) + bias)`; -1 without memory."""
+    """`y = activation(conv(x, weight) + bias + add)`; -1 without memory."""
     cdef Plan p
     if plan_forward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, x, weight, prepared, bias, y, activation, alpha, False)
+    return run(&p, g, x, weight, prepared, bias, add, y, activation, alpha, False)
 
 
 cdef int direct_backward_input(
@@ -172,4 +182,4 @@ cdef int direct_backward_input(
     cdef Plan p
     if plan_backward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, da, weight, <const real*>NULL, <const real*>NULL, dx, 0, 0.0, True)
+    return run(&p, g, da, weight, <const real*>NULL, <const real*>NULL, <const real*>NULL, dx, 0, 0.0, True)

@@ -57,16 +57,16 @@ cdef int read_weight(
 
 cdef int read_geometry(
     Geometry* g, cnp.ndarray x, str x_name, cnp.ndarray weight, str weight_name, cnp.ndarray y, str y_name,
-    stride, padding, dilation, groups, int typenum,
+    stride, padding, dilation, groups, int typenum, int64_t window=1,
 ) except -1:
-    """Check the three arrays of a convolution against each other."""
+    """Check the three arrays of a convolution against each other; y has one pixel for each window x window outputs."""
     check(x, x_name, 4, typenum)
     check(y, y_name, 4, typenum)
     g.n, g.h, g.w, g.c = x.shape[0], x.shape[1], x.shape[2], x.shape[3]
     read_weight(g, weight, weight_name, stride, padding, dilation, groups, typenum)
     check_shape(y, y_name, 0, g.n)
-    check_shape(y, y_name, 1, g.oh)
-    check_shape(y, y_name, 2, g.ow)
+    check_shape(y, y_name, 1, g.oh // window)
+    check_shape(y, y_name, 2, g.ow // window)
     check_shape(y, y_name, 3, g.f)
     return 0
 

@@ -72,6 +72,18 @@
   #define WINO_VECTOR_F64(half) WINO_##half##_8
 #endif
 
+/* Where a tile of outputs goes, and what happens to it before. */
+typedef struct {
+    const void *bias;          /* (n,) or NULL */
+    const void *add;           /* what is added before the activation, at the tile's first pixel, or NULL */
+    void *y;                   /* the tile's first pixel or, with `pool`, its first window */
+    int64_t add_line, y_line;  /* from one row to the next */
+    int64_t pixel;             /* from one pixel to the next, of both */
+    int rows, cols, n;         /* pixels and channels that exist, before pooling */
+    int activation, pool;
+    double alpha;
+} wino_target;
+
 /* The functions for one dtype, so that the .pyx files say everything once. `size` is M, 4 or 2. */
 typedef struct {
     int64_t nr, item;  /* panel width, bytes of a number */
@@ -81,8 +93,7 @@ typedef struct {
     void (*filter_rotated)(int size, const void *, int64_t, int64_t, int64_t, int64_t, int64_t, void *, int64_t);
     void (*products)(int64_t, int64_t, int64_t, const void *, int64_t, int64_t, int64_t, int64_t, const void *,
         int64_t, void *, int64_t, int);
-    void (*output)(int size, const void *, int64_t, const void *, void *, int64_t, int64_t, int, int, int, int,
-        double);
+    void (*output)(int size, const void *, int64_t, const wino_target *);
     void (*filter_gradient)(int size, const void *, int64_t, void *, int64_t, int, int);
 } wino_kernels;
 
@@ -97,6 +108,7 @@ typedef struct {
 #define NR NR_F32
 #define FN(name) name##_f32
 #define SPLAT SPLAT_F32
+#define SELECT SELECT_F32
 #define LIST WINO_VECTOR_F32
 #include "winograd_body.h"
 #undef T
@@ -106,6 +118,7 @@ typedef struct {
 #undef NR
 #undef FN
 #undef SPLAT
+#undef SELECT
 #undef LIST
 
 #define T double
@@ -115,6 +128,7 @@ typedef struct {
 #define NR NR_F64
 #define FN(name) name##_f64
 #define SPLAT SPLAT_F64
+#define SELECT SELECT_F64
 #define LIST WINO_VECTOR_F64
 #include "winograd_body.h"
 #undef T
@@ -124,5 +138,6 @@ typedef struct {
 #undef NR
 #undef FN
 #undef SPLAT
+#undef SELECT
 #undef LIST
 #endif

@@ -16,7 +16,7 @@ An infinite or NaN input makes NaN of all outputs of the tiles that read it.
 cimport numpy as cnp
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.winograd_forward cimport n_filter_numbers, run_forward, transform_filters
-from fastnn._ext.winograd_plan cimport Plan, ceil_div, make_plan
+from fastnn._ext.winograd_plan cimport Output, Plan, ceil_div, make_plan
 from fastnn._ext.winograd_weight cimport run_backward_weight
 from libc.stdint cimport int64_t
 
@@ -24,12 +24,13 @@ cnp.import_array()
 
 
 cdef int forward(
-    const real* x, const real* w, const real* bias, real* y, const real* prepared,
+    const real* x, const real* w, const real* bias, const real* add, real* y, const real* prepared,
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t R, int64_t top, int64_t left, int64_t OH, int64_t OW,
-    int activation, double alpha,
+    int activation, double alpha, bint pool,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, H, W, C, F, R, top, left, OH, OW)
-    return run_forward(x, w, bias, y, &p, False, prepared, activation, alpha)
+    cdef Output o = Output(bias, add, y, activation, alpha, pool)
+    return run_forward(x, w, &o, &p, False, prepared)
 
 
 cdef int64_t n_prepared(int64_t C, int64_t F, int64_t R, real* unused) noexcept nogil:
@@ -47,7 +48,8 @@ cdef int backward_input(
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t R, int64_t top, int64_t left, int64_t OH, int64_t OW,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, OH, OW, F, C, R, R - 1 - top, R - 1 - left, H, W)
-    return run_forward(da, w, <const real*>NULL, dx, &p, True, <const real*>NULL, 0, 0)
+    cdef Output o = Output(NULL, NULL, dx, 0, 0, False)
+    return run_forward(da, w, &o, &p, True, <const real*>NULL)
 
 
 cdef int backward_weight(
@@ -159,15 +161,14 @@ def winograd_forward(
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, weight.shape[0])
         b = cnp.PyArray_DATA(bias)
+    cdef Output o = Output(b, NULL, cnp.PyArray_DATA(y), act, alpha, False)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            status = run_forward(<const float*>cnp.PyArray_DATA(x), <const float*>cnp.PyArray_DATA(weight),
-                                 <const float*>b, <float*>cnp.PyArray_DATA(y), &p, False, <const float*>NULL,
-                                 act, alpha)
+            status = run_forward(<const float*>cnp.PyArray_DATA(x), <const float*>cnp.PyArray_DATA(weight), &o, &p,
+                                 False, <const float*>NULL)
         else:
-            status = run_forward(<const double*>cnp.PyArray_DATA(x), <const double*>cnp.PyArray_DATA(weight),
-                                 <const double*>b, <double*>cnp.PyArray_DATA(y), &p, False, <const double*>NULL,
-                                 act, alpha)
+            status = run_forward(<const double*>cnp.PyArray_DATA(x), <const double*>cnp.PyArray_DATA(weight), &o, &p,
+                                 False, <const double*>NULL)
     if status < 0:
         raise MemoryError("winograd_forward: no memory for the transforms")
 
@@ -182,15 +183,14 @@ def winograd_backward_input(
     cdef int typenum = check_convolution(dx, "dx", weight, "weight", da, "da", padding), status
     cdef int64_t edge = weight.shape[1] - 1
     cdef Plan p = array_plan(typenum, da, weight, dx, edge - padding[0], edge - padding[2])
+    cdef Output o = Output(NULL, NULL, cnp.PyArray_DATA(dx), 0, 0, False)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            status = run_forward(<const float*>cnp.PyArray_DATA(da), <const float*>cnp.PyArray_DATA(weight),
-                                 <const float*>NULL, <float*>cnp.PyArray_DATA(dx), &p, True,
-                                 <const float*>NULL, 0, 0)
+            status = run_forward(<const float*>cnp.PyArray_DATA(da), <const float*>cnp.PyArray_DATA(weight), &o, &p,
+                                 True, <const float*>NULL)
         else:
-            status = run_forward(<const double*>cnp.PyArray_DATA(da), <const double*>cnp.PyArray_DATA(weight),
-                                 <const double*>NULL, <double*>cnp.PyArray_DATA(dx), &p, True,
-                                 <const double*>NULL, 0, 0)
+            status = run_forward(<const double*>cnp.PyArray_DATA(da), <const double*>cnp.PyArray_DATA(weight), &o, &p,
+                                 True, <const double*>NULL)
     if status < 0:
         raise MemoryError("winograd_backward_input: no memory for the transforms")
 

@@ -318,63 +318,7 @@ NOINLINE void FN(wino_products)(int64_t rows, int64_t inner, int64_t columns, co
     }
 }
 
-/* y = act(A^T m A + bias) for n <= NR channels of the rows x cols pixels of one tile; m[k*ld] are the 36 products,
- * y's pixels are `pixel` apart and its rows `line`. */
-INLINE void FN(wino_output_of)(const int size, const T *m, int64_t ld, const T *bias, T *y, int64_t line,
-    int64_t pixel, int rows, int cols, int n, int activation, double alpha)
-{
-    for (int c = 0; c < n; c += VL) {
-        const int width = n - c < VL ? n - c : VL;
-        const V b = FN(wino_load)(bias ? bias + c : m, bias ? width : 0);
-        V out[16];
-        FN(wino_collect_square)(size, 0, m + c, ld, out);
-        UNROLL for (int i = 0; i < size * size; i++) out[i] = FN(rectify)(out[i] + b, activation, (T)alpha);
-        if (rows == size && cols == size && width == VL) {
-            UNROLL for (int i = 0; i < size; i++) UNROLL for (int j = 0; j < size; j++)
-            {
-                *(V *)(y + i * line + j * pixel + c) = out[i * size + j];
-                WINO_PREFETCH(y + i * line + (j + size) * pixel + c, 1);
-            }
-        } else {
-            for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++)
-                FN(wino_store)(y + i * line + j * pixel + c, out[i * size + j], width);
-        }
-    }
-    if (activation > ACT_LEAKY_RELU)
-        for (int i = 0; i < rows; i++) for (int j = 0; j < cols; j++) {
-            T *to = y + i * line + j * pixel;
-            FN(activate)(to, to, n, activation, (T)alpha);
-        }
-}
-
-NOINLINE void FN(wino_output)(int size, const void *m, int64_t ld, const void *bias, void *y, int64_t line,
-    int64_t pixel, int rows, int cols, int n, int activation, double alpha)
-{
-    WINO_SIZES(FN(wino_output_of), m, ld, bias, y, line, pixel, rows, cols, n, activation, alpha);
-}
-
-/* dw = G^T s G for n <= NR channels of one filter: dw (R, R, channels), s[k*ld] the 36 sums. */
-INLINE void FN(wino_filter_gradient_of)(const int size, const T *s, int64_t ld, T *dw, int64_t channels, int n,
-    int accumulate)
-{
-    const int r = 7 - size;
-    for (int c = 0; c < n; c += VL) {
-        const int width = n - c < VL ? n - c : VL;
-        V g[25];
-        FN(wino_collect_square)(r, 1, s + c, ld, g);
-        for (int k = 0; k < r * r; k++) {
-            T *to = dw + k * channels + c;
-            if (accumulate) g[k] += FN(wino_load)(to, width);
-            FN(wino_store)(to, g[k], width);
-        }
-    }
-}
-
-NOINLINE void FN(wino_filter_gradient)(int size, const void *s, int64_t ld, void *dw, int64_t channels, int n,
-    int accumulate)
-{
-    WINO_SIZES(FN(wino_filter_gradient_of), s, ld, dw, channels, n, accumulate);
-}
+#include "winograd_output.h"
 
 static const wino_kernels FN(wino) = {NR, sizeof(T), FN(wino_transform), FN(wino_filter),
     FN(wino_filter_rotated), FN(wino_products), FN(wino_output), FN(wino_filter_gradient)};

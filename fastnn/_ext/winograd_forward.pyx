@@ -1,4 +1,5 @@
-"""The forward pass by Winograd: y = A^T [ sum_c (B^T x B)_c * (G w G^T)_fc ] A.
+"""The forward pass by Winograd: y = A^T [ sum_c (B^T x B)_c * (G w G^T)_fc ] A, and what follows it while a tile is in
+registers: bias, another image to add, activation, 2x2 maxima.
 
 The gradient to the input is the same computation with the filters rotated and F and C exchanged.
 
@@ -10,9 +11,9 @@ filters has one owner, who transforms a part of it and uses it at once for all t
 from cython.parallel cimport parallel, prange
 from fastnn._ext.common cimport real
 from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, level2_cache, scratch
-from fastnn._ext.winograd_kernels cimport MR, WINO_INNER
+from fastnn._ext.winograd_kernels cimport MR, WINO_INNER, wino_target
 from fastnn._ext.winograd_plan cimport (
-    LARGE_BLOCK, LARGE_TILES, Plan, ceil_div, set_block, smaller, transform_tile, with_zeros
+    LARGE_BLOCK, LARGE_TILES, Output, Plan, ceil_div, set_block, smaller, transform_tile, with_zeros
 )
 from libc.stdint cimport int64_t
 
@@ -42,23 +43,32 @@ cdef void multiply(
 
 
 cdef void output_tiles(
-    const real* m, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1, int64_t panel,
-    int activation, double alpha,
+    const real* m, const Output* o, const Plan* p, int64_t t0, int64_t t1, int64_t panel
 ) noexcept nogil:
-    """y = act(A^T m A + bias) of one panel of filters, for the tiles t0..t1."""
-    cdef int64_t in_image = p.tile_rows * p.tile_cols, f = panel * p.nr, t, n, row, col
-    cdef const real* b = bias + f if bias != NULL else NULL
+    """The outputs `o` of one panel of filters, for the tiles t0..t1."""
+    cdef int64_t in_image = p.tile_rows * p.tile_cols, f = panel * p.nr, half = 1 if o.pool else 0
+    cdef int64_t height = p.oh >> half, width = p.ow >> half, t, n, row, col
+    cdef const real* bias = <const real*>o.bias
+    cdef const real* add = <const real*>o.add
+    cdef real* y = <real*>o.y
+    cdef wino_target to
+    to.bias = to.add = NULL
+    if bias != NULL:
+        to.bias = bias + f
+    to.add_line, to.y_line, to.pixel = p.ow * p.f, width * p.f, p.f
+    to.n = <int>smaller(p.nr, p.f - f)
+    to.activation, to.alpha, to.pool = o.activation, o.alpha, o.pool
     for t in range(t0, t1):
         n, row, col = t // in_image, t % in_image // p.tile_cols * p.size, t % p.tile_cols * p.size
-        p.k.output(<int>p.size, m + (t - t0) * p.nr, p.block * p.nr + p.align, b,
-                   y + ((n * p.oh + row) * p.ow + col) * p.f + f, p.ow * p.f, p.f,
-                   <int>smaller(p.size, p.oh - row), <int>smaller(p.size, p.ow - col), <int>smaller(p.nr, p.f - f),
-                   activation, alpha)
+        if add != NULL:
+            to.add = add + ((n * p.oh + row) * p.ow + col) * p.f + f
+        to.y = y + ((n * height + (row >> half)) * width + (col >> half)) * p.f + f
+        to.rows, to.cols = <int>smaller(p.size, p.oh - row), <int>smaller(p.size, p.ow - col)
+        p.k.output(<int>p.size, m + (t - t0) * p.nr, p.block * p.nr + p.align, &to)
 
 
 cdef void block_item(
-    const real* x, const real* zeros, const real* u, const real* bias, real* y, const Plan* p, int64_t block,
-    int activation, double alpha, int* failed,
+    const real* x, const real* zeros, const real* u, const Output* o, const Plan* p, int64_t block, int* failed
 ) noexcept nogil:
     """All steps of one block of tiles, with filters that are transformed already."""
     cdef int64_t t0 = block * p.block, t1 = smaller(t0 + p.block, p.tiles), t, panel
@@ -72,12 +82,12 @@ cdef void block_item(
         transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
     for panel in range(ceil_div(p.f, p.nr)):
         multiply(d, u + panel * 36 * p.u_ld, m, p, t1 - t0, p.c, panel, False)
-        output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
+        output_tiles(m, o, p, t0, t1, panel)
 
 
 cdef void panel_item(
-    const real* d, const real* w, const real* bias, real* y, const Plan* p, int64_t t0, int64_t t1,
-    int64_t panel, bint rotated, const real* prepared, int activation, double alpha, int* failed,
+    const real* d, const real* w, const Output* o, const Plan* p, int64_t t0, int64_t t1, int64_t panel, bint rotated,
+    const real* prepared, int* failed,
 ) noexcept nogil:
     """One panel of filters, transformed here, for the tiles t0..t1, whose inputs are transformed already."""
     cdef int64_t n_products = 36 * (p.block * p.nr + p.align), c0 = 0, c1
@@ -95,7 +105,7 @@ cdef void panel_item(
         filter_panel(w, p, panel, c0, c1, rotated, u)
         multiply(d + c0, u, m, p, t1 - t0, c1 - c0, panel, c0 > 0)
         c0 = c1
-    output_tiles(m, bias, y, p, t0, t1, panel, activation, alpha)
+    output_tiles(m, o, p, t0, t1, panel)
 
 
 cdef int64_t n_filter_numbers(const Plan* p) noexcept nogil:
@@ -111,8 +121,7 @@ cdef void transform_filters(const real* w, const Plan* p, bint rotated, real* u)
 
 
 cdef int run_blocks(
-    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
-    int activation, double alpha,
+    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """Each block of tiles has one owner; the filters are shared."""
     cdef int64_t panels = ceil_div(p.f, p.nr), block, panel
@@ -130,13 +139,12 @@ cdef int run_blocks(
             for panel in prange(panels, schedule="static"):
                 filter_panel(w, p, panel, 0, p.c, rotated, zeros + p.row + panel * 36 * p.u_ld)
         for block in prange(ceil_div(p.tiles, p.block), schedule="dynamic"):
-            block_item(x, zeros, u, bias, y, p, block, activation, alpha, &failed)
+            block_item(x, zeros, u, o, p, block, &failed)
     return -failed
 
 
 cdef int run_panels(
-    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
-    int activation, double alpha,
+    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """Each panel of filters has one owner; a large block of tiles is shared."""
     cdef int64_t block, panel, t, t0, t1
@@ -157,13 +165,12 @@ cdef int run_panels(
         for t in prange(t0, t1, num_threads=threads, schedule="static"):
             transform_tile(x, zeros, p, t, 6, p.h, p.w, p.c, p.top, p.left, d + (t - t0) * p.row, p.nr, p.ld)
         for panel in prange(ceil_div(p.f, p.nr), num_threads=threads, schedule="dynamic"):
-            panel_item(d, w, bias, y, p, t0, t1, panel, rotated, prepared, activation, alpha, &failed)
+            panel_item(d, w, o, p, t0, t1, panel, rotated, prepared, &failed)
     return -failed
 
 
 cdef int run_forward(
-    const real* x, const real* w, const real* bias, real* y, Plan* p, bint rotated, const real* prepared,
-    int activation, double alpha,
+    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """`prepared` is NULL or what transform_filters wrote; the bits are the same. Returns -1 without memory."""
     if p.tiles == 0 or p.f == 0:
@@ -171,5 +178,5 @@ cdef int run_forward(
     # A single block would have a single owner; without the transforms of the filters, panels cost no more.
     cdef bint single = prepared != NULL and p.tiles <= MR
     if single or n_filter_numbers(p) * <int64_t>sizeof(real) > SHARED_FILTERS:
-        return run_panels(x, w, bias, y, p, rotated, prepared, activation, alpha)
-    return run_blocks(x, w, bias, y, p, rotated, prepared, activation, alpha)
+        return run_panels(x, w, o, p, rotated, prepared)
+    return run_blocks(x, w, o, p, rotated, prepared)

@@ -4,6 +4,13 @@ from libc.stdint cimport int64_t
 
 cdef extern from "winograd.h":
     enum: MR, WINO_INNER
+    ctypedef struct wino_target:
+        const void* bias
+        const void* add
+        void* y
+        int64_t add_line, y_line, pixel
+        int rows, cols, n, activation, pool
+        double alpha
     ctypedef struct wino_kernels:
         int64_t nr, item
         void (*transform)(
@@ -19,9 +26,7 @@ cdef extern from "winograd.h":
             int64_t rows, int64_t inner, int64_t columns, const void* a, int64_t a_ld, int64_t a_panel,
             int64_t a_row, int64_t a_step, const void* b, int64_t b_ld, void* out, int64_t out_ld,
             int accumulate) noexcept nogil
-        void (*output)(
-            int size, const void* m, int64_t ld, const void* bias, void* y, int64_t line, int64_t pixel, int rows,
-            int cols, int n, int activation, double alpha) noexcept nogil
+        void (*output)(int size, const void* m, int64_t ld, const wino_target* to) noexcept nogil
         void (*filter_gradient)(
             int size, const void* s, int64_t ld, void* dw, int64_t channels, int n, int accumulate) noexcept nogil
     const wino_kernels wino_f32, wino_f64

@@ -18,6 +18,15 @@ ctypedef struct Plan:
     int64_t part, u_ld                         # channels of a panel of filters in u
     int threads
 
+# y = act(sums + bias + add), or the maxima of its 2x2 windows; arrays of the dtype that the plan is for.
+ctypedef struct Output:
+    const void* bias                           # (f,) or NULL
+    const void* add                            # (n, oh, ow, f) or NULL
+    void* y                                    # (n, oh, ow, f), with `pool` (n, oh // 2, ow // 2, f)
+    int activation
+    double alpha
+    bint pool
+
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b
 

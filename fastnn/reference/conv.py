@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.reference.activations import activation_forward
+from fastnn.reference.pooling import max_pool2d_forward
 
 
 def count(shape):
@@ -63,9 +64,19 @@ def conv2d_prepare(weight, input_shape, stride, padding, dilation, groups=1, alg
 
 def conv2d_forward(
     x, weight, bias, y, stride, padding, dilation, groups=1, activation="linear", alpha=0.0,
-    algorithm="auto", prepared=None,
+    algorithm="auto", prepared=None, add=None, pool=False,
 ):  # fmt: skip
-    """`y = act(cols @ w.T + bias)`, for each group of channels; `prepared` saves nothing here."""
+    """`y = act(cols @ w.T + bias + add)`, for each group of channels; `prepared` saves nothing here.
+
+    With `pool` y (N, OH // 2, OW // 2, F) is the maxima of the 2x2 windows of that, by any algorithm.
+    """
+    if pool:
+        oh, _ = windows(x.shape[1], weight.shape[1], stride[0], padding[:2], dilation[0])
+        ow, _ = windows(x.shape[2], weight.shape[2], stride[1], padding[2:], dilation[1])
+        whole = np.empty((len(x), oh, ow, len(weight)), y.dtype)
+        conv2d_forward(x, weight, bias, whole, stride, padding, dilation, groups, activation, alpha, add=add)
+        max_pool2d_forward(whole, y, None, (2, 2), (2, 2), (0, 0, 0, 0))
+        return
     pixels = count(y.shape[:3])
     filters = np.split(weight, groups)
     a = [
@@ -75,6 +86,8 @@ def conv2d_forward(
     y[...] = np.concatenate(a, axis=1).reshape(y.shape)
     if bias is not None:
         y += bias
+    if add is not None:
+        y += add
     activation_forward(y, y, activation, alpha)
 
 
