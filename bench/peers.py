@@ -38,7 +38,7 @@ PEERS = {
     "openvino": ("peer_onnx", ("onnx", "openvino"), ("infer",)),
     "sklearn": ("peer_sklearn", ("sklearn",), BOTH),
 }
-PAUSE = 0.05  # seconds between turns: thread pools spin for a while after their work
+PAUSE = 0.3  # seconds between turns: thread pools spin for a while after their work
 TOLERANCE = {"logits": 1e-4, "losses": 1e-3}  # largest difference, relative to the largest value
 
 

@@ -38,7 +38,10 @@ cdef enum:
     ITEMS = 8                # fewer if there are fewer items than this
     PACK_COLUMNS = 128  # neighbouring columns that are packed together,
     PACK_ROWS = 64      # and their rows: what one thread packs at a time
-    IN_PLACE = 128  # up to so many rows, packing the right operand costs more than it saves
+    OWN = 1 << 20       # bytes of an operand that all threads need, up to which each packs its own copy: fetching
+                        # lines that another core has just written is slower
+    IN_PLACE = 128  # up to so many rows, packing the right operand costs more than it saves,
+    IN_PLACE_ALIASED = 32  # fewer if all its rows meet in a few places of the caches
 
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
@@ -63,8 +66,11 @@ cdef struct Product:
     int activation, flags
 
 
-cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
-    """One work item: some tiles times some panels, KC of the inner size at a time."""
+cdef void multiply(const Product* p, const real* left, const real* right, int64_t item, real* unused) noexcept nogil:
+    """One work item: some tiles times some panels, KC of the inner size at a time.
+
+    `left` and `right`, if not NULL, are the thread's own p.a and p.b.
+    """
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t row = item % p.row_items, column = item // p.row_items
     cdef int64_t tile0 = row * p.n_tiles // p.row_items, tile1 = (row + 1) * p.n_tiles // p.row_items
@@ -76,6 +82,8 @@ cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
     cdef const real* b
     cdef real* out
     cdef tile_args t
+    left = left if left != NULL else <const real*>p.a
+    right = right if right != NULL else <const real*>p.b
     t.a_step, t.ldb, t.b_off, t.off, t.n_seg = p.a_step, p.ldb, NULL, &zero, 1
     t.ldc, t.alpha = p.ldc, p.alpha
     k0 = 0
@@ -90,12 +98,12 @@ cdef void multiply(const Product* p, int64_t item, real* unused) noexcept nogil:
             if p.edge != NULL and n < NR:
                 b, t.ldb = <const real*>p.edge, NR
             else:
-                b, t.ldb = <const real*>p.b + panel * p.b_panel, p.ldb
+                b, t.ldb = right + panel * p.b_panel, p.ldb
             t.b = b + k0 * t.ldb
             for tile in range(tile0, tile1):
                 i0 = tile * MR
                 mr = <int>min(<int64_t>MR, p.M - i0)
-                a = <const real*>p.a + tile * p.a_tile + k0 * p.a_step
+                a = left + tile * p.a_tile + k0 * p.a_step
                 for i in range(mr):
                     t.a[i] = a + i * p.a_row
                 if p.flags & TILE_TRANSPOSED:
@@ -139,6 +147,18 @@ cdef inline int64_t n_parts(int64_t N, int64_t K, int64_t width) noexcept nogil:
     return ceil_div(N, group_columns(width)) * ceil_div(K, PACK_ROWS)
 
 
+cdef real* pack_own(
+    int slot, int64_t N, int64_t K, const real* b, int64_t b_row, int64_t b_col, int64_t width
+) noexcept nogil:
+    """The whole operand in memory of the calling thread, NULL without memory."""
+    cdef real* panels = <real*>scratch(slot, ceil_div(N, width) * width * K * sizeof(real))
+    cdef int64_t part
+    if panels != NULL:
+        for part in range(n_parts(N, K, width)):
+            pack_part(N, K, b, b_row, b_col, width, part, panels)
+    return panels
+
+
 cdef int gemm_core(
     int64_t M, int64_t N, int64_t K,
     const real* a, int64_t a_row, int64_t a_col,      # IN  a[i, k] at a + i*a_row + k*a_col
@@ -152,6 +172,11 @@ cdef int gemm_core(
     cdef int64_t n_items, a_parts = 0, b_parts = 0, j
     cdef real* a_pack = NULL
     cdef real* b_pack = NULL
+    cdef real* left
+    cdef real* right
+    cdef bint own_a = False, own_b = False
+    cdef int failed = 0
+    cdef int* status = &failed
     cdef Product p
     if M == 0 or N == 0:
         return 0
@@ -167,15 +192,19 @@ cdef int gemm_core(
     p.M, p.N, p.K, p.out, p.ldc = M, N, K, out, ldc
     p.bias, p.activation, p.alpha, p.edge = bias, activation, alpha, NULL
     p.n_panels, p.n_tiles = ceil_div(N, NR), ceil_div(M, MR)
+    p.row_items, p.column_items = ceil_div(p.n_tiles, ROW_TILES), ceil_div(p.n_panels, PANELS)
+    n_items = p.row_items * p.column_items
+    threads = threads if n_items > 1 else 1
     if a_col == 1:
         p.a, p.a_row, p.a_tile, p.a_step = a, a_row, MR * a_row, 1
     else:
-        a_pack = <real*>scratch(SLOT_GEMM_A, p.n_tiles * MR * K * sizeof(real))
-        if a_pack == NULL:
-            return -1
+        # Threads share out the columns, so each needs all of a.
+        own_a = threads > 1 and p.column_items > 1 and M * K * <int64_t>sizeof(real) <= OWN
+        a_parts = 0 if own_a else n_parts(M, K, MR)
+        if a_parts:
+            a_pack = <real*>scratch(SLOT_GEMM_A, p.n_tiles * MR * K * sizeof(real))
         p.a, p.a_row, p.a_tile, p.a_step = a_pack, 1, MR * K, MR
-        a_parts = n_parts(M, K, MR)
-    if b_col == 1 and M <= IN_PLACE:
+    if b_col == 1 and M <= (IN_PLACE if b_row * <int64_t>sizeof(real) % 4096 else IN_PLACE_ALIASED):
         p.b, p.b_panel, p.ldb = b, NR, b_row
         if N % NR:  # the tile reads whole vectors: not past the end of the last row
             b_pack = <real*>scratch(SLOT_GEMM_B, NR * K * sizeof(real))
@@ -185,30 +214,35 @@ cdef int gemm_core(
             j = N - N % NR
             pack_columns(b + j, b_row, 1, K, N - j, NR, b_pack)
     else:
-        b_pack = <real*>scratch(SLOT_GEMM_B, p.n_panels * NR * K * sizeof(real))
-        if b_pack == NULL:
-            return -1
+        own_b = threads > 1 and p.column_items == 1 and N * K * <int64_t>sizeof(real) <= OWN
+        b_parts = 0 if own_b else n_parts(N, K, NR)
+        if b_parts:
+            b_pack = <real*>scratch(SLOT_GEMM_B, p.n_panels * NR * K * sizeof(real))
         p.b, p.b_panel, p.ldb = b_pack, NR * K, NR
-        b_parts = n_parts(N, K, NR)
-    p.row_items, p.column_items = ceil_div(p.n_tiles, ROW_TILES), ceil_div(p.n_panels, PANELS)
-    n_items = p.row_items * p.column_items
-    if threads == 1 or n_items == 1:
+    if (a_parts and a_pack == NULL) or (b_parts and b_pack == NULL):
+        return -1
+    if threads == 1:
         for j in range(a_parts):
             pack_part(M, K, a, a_col, a_row, MR, j, a_pack)
         for j in range(b_parts):
             pack_part(N, K, b, b_row, b_col, NR, j, b_pack)
         for j in range(n_items):
-            multiply(&p, j, out)
+            multiply(&p, <const real*>NULL, <const real*>NULL, j, out)
         return 0
     with parallel(num_threads=threads):
+        left = pack_own(SLOT_GEMM_A, M, K, a, a_col, a_row, MR) if own_a else a_pack
+        right = pack_own(SLOT_GEMM_B, N, K, b, b_row, b_col, NR) if own_b else NULL
         for j in prange(a_parts, schedule="static"):
             pack_part(M, K, a, a_col, a_row, MR, j, a_pack)
         for j in prange(b_parts, schedule="static"):
             pack_part(N, K, b, b_row, b_col, NR, j, b_pack)
         # static: a thread meets its part of a weight in its own cache again in the next call
         for j in prange(n_items, schedule="static"):
-            multiply(&p, j, out)
-    return 0
+            if (own_a and left == NULL) or (own_b and right == NULL):
+                status[0] = -1
+            else:
+                multiply(&p, left, right, j, out)
+    return failed
 
 
 cdef int64_t prepared_size(int64_t N, int64_t K, int64_t itemsize) noexcept nogil:
@@ -249,10 +283,10 @@ cdef void gemm_prepared(
     p.out, p.ldc, p.bias, p.alpha, p.activation, p.flags = out, N, bias, alpha, activation, 0
     if threads == 1:  # a parallel region of one thread costs half a microsecond
         for j in range(p.row_items * p.n_panels):
-            multiply(&p, j % p.n_panels * p.row_items + j // p.n_panels, out)
+            multiply(&p, <const real*>NULL, <const real*>NULL, j % p.n_panels * p.row_items + j // p.n_panels, out)
         return
     for j in prange(p.row_items * p.n_panels, schedule="static", num_threads=threads):  # panel after panel
-        multiply(&p, j % p.n_panels * p.row_items + j // p.n_panels, out)
+        multiply(&p, <const real*>NULL, <const real*>NULL, j % p.n_panels * p.row_items + j // p.n_panels, out)
 
 
 cdef int64_t stride(cnp.ndarray x, str name, int axis) except? -1:
