@@ -10,7 +10,11 @@ from cython.parallel cimport prange
 from fastnn._ext.common cimport check, real, real_type
 from fastnn._ext.threads cimport threads_for
 from libc.math cimport pow, sqrt
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+
+cdef extern from "denormals.h" nogil:
+    uint64_t fastnn_flush()
+    void fastnn_restore(uint64_t before)
 
 cdef extern from "<math.h>" nogil:
     float sqrtf(float x)
@@ -90,11 +94,13 @@ cdef void momentum_chunk(
     """u = beta u + c g;  w -= p u + q g"""
     cdef real beta = <real>a.beta, c = <real>a.c, p = <real>a.p, q = <real>a.q, decay = <real>a.decay, g, u
     cdef int64_t i
+    cdef uint64_t mode = fastnn_flush()
     for i in range(n):
         g = grad[i] + decay * theta[i]
         u = beta * velocity[i] + c * g
         velocity[i] = u
         theta[i] -= p * u + q * g
+    fastnn_restore(mode)
 
 
 cdef void momentum_pass(
@@ -171,6 +177,7 @@ cdef void adam_chunk(
     cdef real step = <real>a.step, scale = <real>a.scale, inside = <real>a.inside, outside = <real>a.outside
     cdef real decay = <real>a.decay, shrink = <real>a.shrink, g, m1, v1
     cdef int64_t i
+    cdef uint64_t mode = fastnn_flush()
     for i in range(n):
         g = grad[i] + decay * theta[i]
         m1 = beta1 * m[i] + rest1 * g
@@ -178,6 +185,7 @@ cdef void adam_chunk(
         m[i] = m1
         v[i] = v1
         theta[i] = shrink * theta[i] - step * m1 / (root(scale * v1 + inside) + outside)
+    fastnn_restore(mode)
 
 
 cdef void adam(real* theta, const real* grad, real* m, real* v, int64_t n, AdamNumbers a) noexcept nogil:

@@ -170,3 +170,18 @@ def test_wrong_numbers_are_refused():
             module.adam_step(*vectors(3, 2, "float32"), 1, 0.1, 0.9, 0.999, 1e-8, eps_mode="x")
     with pytest.raises(ValueError, match=r"step: expected at least 1.*Received: 0"):
         compiled.adam_step(*vectors(3, 2, "float32"), 0, 0.1, 0.9, 0.999, 1e-8)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 7, 100_000])
+def test_what_decays_below_the_smallest_normal_number_is_zero(n, dtype):
+    """Such numbers are slow; only the kernel treats them so, the rest of the process keeps them."""
+    tiny = np.finfo(dtype).smallest_normal
+    theta, grad = np.ones(n, dtype), np.zeros(n, dtype)
+    m, v, velocity = (np.full(n, tiny, dtype) for _ in range(3))
+    compiled.adam_step(theta, grad, m, v, 1, 0.0, 0.5, 0.5, 1e-8)
+    compiled.momentum_step(theta, grad, velocity, 0.0, 0.5)
+    for state in (m, v, velocity):
+        assert not state.any()
+    assert (theta == 1).all()
+    assert (np.full(n, tiny, dtype) / 2 > 0).all()
