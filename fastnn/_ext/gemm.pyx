@@ -38,8 +38,8 @@ cdef enum:
     ITEMS = 8                # fewer if there are fewer items than this
     PACK_COLUMNS = 128  # neighbouring columns that are packed together,
     PACK_ROWS = 64      # and their rows: what one thread packs at a time
-    OWN = 1 << 20       # bytes of an operand that all threads need, up to which each packs its own copy: fetching
-                        # lines that another core has just written is slower
+    OWN = 1 << 20       # bytes up to which each thread packs its own copy of what all need: fetching lines that
+    #                     another core has just written is slower
     IN_PLACE = 128  # up to so many rows, packing the right operand costs more than it saves,
     IN_PLACE_ALIASED = 32  # fewer if all its rows meet in a few places of the caches
 
