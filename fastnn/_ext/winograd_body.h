@@ -243,7 +243,8 @@ INLINE void FN(wino_tile)(const T *from, int64_t a_row, int64_t a_step, const T 
     const T *a[MR];
     UNROLL for (int i = 0; i < MR; i++) {
         a[i] = from + i * a_row;
-        PREFETCH(out + i * NR), PREFETCH(out + i * NR + VL);
+        PREFETCH(out + i * NR);
+        PREFETCH(out + i * NR + VL);
         c[i][0] = c[i][1] = SPLAT(0);
     }
     int64_t k = 0;
