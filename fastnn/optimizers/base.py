@@ -20,6 +20,8 @@ class Optimizer:
 
     Attributes
     ----------
+    lr_scale : float
+        Factor of the learning rate, also of a scheduled one: what callbacks change.
     n_steps : int
         Updates done.
     """
@@ -33,6 +35,7 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = self._checked("weight_decay", weight_decay)
         self.n_steps = 0
+        self.lr_scale = 1.0
         self.model: Any = None
         self._state: tuple[np.ndarray, ...] = ()
         self._runs: list[tuple] | None = None
@@ -58,10 +61,10 @@ class Optimizer:
     def current_lr(self):
         """Learning rate of the next update."""
         if not self._scheduled:
-            return self._lr
+            return self._lr * self.lr_scale
         lr = self._lr(self.n_steps)
         try:
-            return self._checked("lr", lr)
+            return self._checked("lr", lr) * self.lr_scale
         except (TypeError, ValueError):
             raise ValueError(
                 f"lr: expected a finite number of at least 0 from the schedule at step {self.n_steps}. "
@@ -95,7 +98,7 @@ class Optimizer:
         if self._runs is None:
             self._runs = self._divide()
         self.model.grad  # noqa: B018 - zeroes what no backward pass has written
-        lr = self._lr if not self._scheduled else self.current_lr()
+        lr = self._lr * self.lr_scale if not self._scheduled else self.current_lr()
         for weight_decay, arrays in self._runs:
             self.update(lr, weight_decay, *arrays)
         self.n_steps += 1
@@ -137,10 +140,13 @@ class Optimizer:
     def state_dict(self):
         """Copies of the state, `{"n_steps": array, "m.conv1.weight": array, ...}`.
 
-        The learning rate is not in it: it belongs to `config` or to the schedule.
+        The learning rate is not in it: it belongs to `config` or to the schedule. Its factor `lr_scale` is,
+        unless it is 1.
         """
         self._bound()
         steps = {"n_steps": np.array(self.n_steps, np.int64)}
+        if self.lr_scale != 1:
+            steps["lr_scale"] = np.array(self.lr_scale, np.float64)
         return steps | {name: view.copy() for name, view in self._named()}
 
     def load_state_dict(self, state):
@@ -154,7 +160,7 @@ class Optimizer:
         self._bound()
         own = dict(self._named())
         faults = [f"missing: {name}" for name in ("n_steps", *own) if name not in state]
-        faults += [f"unexpected: {name}" for name in state if name not in own and name != "n_steps"]
+        faults += [f"unexpected: {name}" for name in state if name not in {"n_steps", "lr_scale", *own}]
         for name, array in own.items():
             if name in state and (state[name].shape != array.shape or state[name].dtype != array.dtype):
                 faults.append(
@@ -163,6 +169,7 @@ class Optimizer:
                 )
         if "n_steps" in state and (np.size(state["n_steps"]) != 1 or int(state["n_steps"]) < 0):
             faults.append(f"n_steps: expected an integer of at least 0. Received: {state['n_steps']!r}")
+        lr_scale = self._checked("lr_scale", state.get("lr_scale", 1.0))
         if faults:
             raise ValueError(
                 f"state does not fit this {type(self).__name__} and its model (nothing was loaded):\n  "
@@ -171,6 +178,7 @@ class Optimizer:
         for name, array in own.items():
             array[...] = state[name]
         self.n_steps = int(state["n_steps"])
+        self.lr_scale = lr_scale
 
     def config(self):
         """Constructor arguments, as JSON can hold them; a schedule, which is a function, is left out."""

@@ -156,6 +156,30 @@ def test_lr_can_be_changed_and_is_checked():
     assert optimizer.lr == 0.5
 
 
+@pytest.mark.parametrize("lr", [0.5, lambda step: 0.5 / (1 + step)])
+def test_the_factor_of_the_rate(lr):
+    """`lr_scale` works on numbers and schedules, is saved unless it is 1, and an older state has none."""
+    model = network()
+    optimizer = SGD(lr).bind(model)
+    plain = optimizer.state_dict()
+    optimizer.lr_scale = 0.25
+    assert optimizer.current_lr() == 0.125 and optimizer.lr == lr
+    before = model.theta.copy()
+    model.grad[:] = 1.0
+    optimizer.step()
+    np.testing.assert_allclose(before - model.theta, 0.125, rtol=1e-12)
+    state = optimizer.state_dict()
+    assert list(state) == ["n_steps", "lr_scale"] and list(plain) == ["n_steps"]
+    resumed = SGD(lr).bind(network())
+    resumed.load_state_dict(state)
+    assert resumed.lr_scale == 0.25 and resumed.current_lr() == optimizer.current_lr()
+    resumed.load_state_dict(plain)
+    assert resumed.lr_scale == 1.0 and "lr_scale" not in resumed.config()
+    with pytest.raises(ValueError, match="SGD: lr_scale: expected a finite number"):
+        resumed.load_state_dict(state | {"lr_scale": np.array(np.nan), "n_steps": np.array(9)})
+    assert resumed.n_steps == 0
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, "0.1x", None])
 def test_a_schedule_with_wrong_values_is_refused(value):
     model = network()
