@@ -47,10 +47,18 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
+    from . import schedules
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
-    from .training import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
+    from .training import (
+        Callback,
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        History,
+        Trainer,
+    )
 
 __version__ = "0.1.0"
 
@@ -110,6 +118,7 @@ __all__ = [
     "metrics",
     "models",
     "race",
+    "schedules",
     "set_num_threads",
     "show_config",
     "testing",
@@ -118,9 +127,12 @@ __all__ = [
 
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
-_LATER = {"datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference"} | dict.fromkeys(
-    ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"], ".training"
-)
+_LATER = {
+    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    **dict.fromkeys(
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"], ".training",
+    ),
+}  # fmt: skip
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of these
 
