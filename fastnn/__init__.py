@@ -56,7 +56,9 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        HalveOnWorse,
         History,
+        ReduceLROnPlateau,
         Trainer,
     )
 
@@ -83,6 +85,7 @@ __all__ = [
     "FileFormatError",
     "Flatten",
     "GlobalAvgPool2D",
+    "HalveOnWorse",
     "History",
     "InferenceModel",
     "Layer",
@@ -98,6 +101,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "ReLU",
+    "ReduceLROnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
@@ -130,7 +134,8 @@ __all__ = [
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
+         "ReduceLROnPlateau", "Trainer"], ".training",
     ),
 }  # fmt: skip
 

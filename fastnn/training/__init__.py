@@ -2,6 +2,16 @@
 
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .history import History
+from .plateau import HalveOnWorse, ReduceLROnPlateau
 from .trainer import Trainer
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "HalveOnWorse",
+    "History",
+    "ReduceLROnPlateau",
+    "Trainer",
+]

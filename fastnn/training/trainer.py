@@ -257,8 +257,11 @@ class Trainer:
             saved.restore(self)
 
     def _call(self, event):
+        epoch = self.epoch
         for callback in self.callbacks:
             getattr(callback, event)(self)
+            if self.epoch < epoch:  # taken back, to be done again: the other callbacks do not count it
+                break
 
     def _check_parameters(self):
         faults = not_finite(self.model)
