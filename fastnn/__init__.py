@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         History,
         ReduceLROnPlateau,
         Trainer,
+        log_search,
+        lr_range_test,
     )
 
 __version__ = "0.1.0"
@@ -119,6 +121,8 @@ __all__ = [
     "initializers",
     "layers",
     "load",
+    "log_search",
+    "lr_range_test",
     "metrics",
     "models",
     "race",
@@ -135,7 +139,7 @@ _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer"], ".training",
+         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
     ),
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .history import History
 from .plateau import HalveOnWorse, ReduceLROnPlateau
+from .search import RangeTest, RateSearch, log_search, lr_range_test
 from .trainer import Trainer
 
 __all__ = [
@@ -12,6 +13,10 @@ __all__ = [
     "EarlyStopping",
     "HalveOnWorse",
     "History",
+    "RangeTest",
+    "RateSearch",
     "ReduceLROnPlateau",
     "Trainer",
+    "log_search",
+    "lr_range_test",
 ]
