@@ -2,6 +2,8 @@
 
 from math import isfinite
 
+import numpy as np
+
 from .figure import GRID, INK, MUTED, TRAIN, VALIDATION, new_figure
 
 
@@ -59,6 +61,10 @@ def range_test(result):
     axis.plot(result.lrs, result.smoothed, color=TRAIN, label="smoothed")
     for lr, style, label in ((steepest, "-", "falls fastest"), (lowest, ":", "lowest")):
         axis.axvline(lr, color=VALIDATION, linestyle=style, linewidth=1, label=f"{label}, {lr:.2g}")
+    fall = result.smoothed[: int(np.argmin(result.smoothed)) + 1]
+    height = fall.max() - fall.min()
+    if height:  # what follows the lowest loss may be a thousand times higher
+        axis.set_ylim(fall.min() - 0.2 * height, fall.max() + 0.6 * height)
     _rates(axis, "loss")
     axis.legend(frameon=False, fontsize=8)
     axis.set_title(

@@ -52,6 +52,7 @@ def test_a_range_test(diverged):
     assert [line.get_xdata()[0] for line in axis.lines[2:]] == [lrs[4], lrs[6]]
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels == ["loss of a batch", "smoothed", "falls fastest, 0.01", "lowest, 0.1"]
+    assert axis.get_ylim()[0] < 0.4 and 2.0 < axis.get_ylim()[1] < 3.0  # not up to where it blew up
     assert axis.get_xscale() == "log" and ("rose" in axis.get_title(loc="left")) == diverged
 
 
