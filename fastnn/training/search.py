@@ -100,7 +100,7 @@ class RangeTest:
 
 def log_search(
     trainer, data, lrs=(1e-4, 1e-3, 1e-2, 1e-1, 1.0), epochs=2, refine=True, monitor="val_loss",
-    batch_size=32, validation_split=None, validation_data=None, seed=0,
+    mode="auto", batch_size=32, validation_split=None, validation_data=None, seed=0,
 ):  # fmt: skip
     """Train shortly with each rate of a logarithmic grid, from the same beginning, and take the best (S4.2).
 
@@ -124,6 +124,8 @@ def log_search(
     refine : bool
     monitor : str
         `"val_loss"`, `"val_accuracy"`, ...: the value after the last epoch decides.
+    mode : {"auto", "min", "max"}
+        Which values are better; "auto" knows losses, errors and fastnn's metrics.
     batch_size : int
     validation_split : float, optional
         By default 0.1 without `validation_data`.
@@ -159,7 +161,7 @@ def log_search(
         validation_split = 0.1 if validation_data is None else 0.0
     found: dict[float, History | None] = {}
     with _borrowed(trainer, "log_search") as start:
-        sign = _sign(trainer, monitor)
+        sign = _sign(trainer, monitor, mode)
         options = {
             "epochs": integer("log_search", "epochs", epochs), "batch_size": batch_size, "verbose": False,
             "validation_split": validation_split, "validation_data": validation_data,
@@ -328,13 +330,15 @@ def _arguments(data):
     return {"x": data}
 
 
-def _sign(trainer, monitor):
+def _sign(trainer, monitor, mode):
     """1 if smaller values of the column are better, else -1."""
     modes = {"loss": "min"} | {metric.name: metric.mode for metric in trainer.metrics}
     names = [*modes, *(f"val_{name}" for name in modes)]
     if monitor not in names:
         raise ValueError(f"log_search: monitor: expected one of {', '.join(names)}. Received: {monitor!r}")
-    return 1 if better(monitor, modes[monitor.removeprefix("val_")] or "auto") == "min" else -1
+    if mode == "auto":  # a metric of the user's own may tell
+        mode = modes[monitor.removeprefix("val_")] or "auto"
+    return 1 if better(monitor, mode) == "min" else -1
 
 
 def _endless(batches):

@@ -119,6 +119,8 @@ def test_a_metric_and_data_of_every_kind():
     trainer = classifier()
     found = log_search(trainer, (x, y), monitor="val_accuracy")
     assert found.best_value == max(found.values)
+    worst = log_search(trainer, (x, y), monitor="val_accuracy", mode="min")
+    assert worst.best_value == min(worst.values)
     weight = np.linspace(0, 1, 60).astype(np.float32)
     batches, held = Batches(x[:40], y[:40], 10, seed=4), (x[40:], y[40:])
     for given, more in (
@@ -239,6 +241,7 @@ def test_the_range_test_repeats_and_goes_through_the_data_again():
             {"monitor": "val_los"},
             "log_search: monitor: expected one of loss, accuracy, val_loss, val_accuracy",
         ),
+        ({"mode": "best"}, "mode: expected 'auto', 'min' or 'max'"),
         ({"epochs": 0}, "log_search: epochs: expected an integer of at least 1"),
         ({"validation_split": 2}, "validation_split: expected a number"),
     ],
