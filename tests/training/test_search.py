@@ -95,6 +95,17 @@ def test_everything_is_as_before():
     assert same(state(searched), state(plain)) and searched.history["loss"] == plain.history["loss"]
 
 
+def test_rates_are_not_scaled():
+    """Whatever an earlier training made of `lr_scale`, the searches try the rates they name."""
+    scaled, plain = classifier(), classifier()
+    scaled.optimizer.lr_scale = 0.5
+    for search in (log_search, lr_range_test):
+        a, b = search(scaled, data()), search(plain, data())
+        for name in ("values", "losses"):
+            assert np.array_equal(getattr(a, name, 0), getattr(b, name, 0))
+    assert scaled.optimizer.lr_scale == 0.5
+
+
 def test_the_same_seed_gives_the_same_result():
     given = data()
     trainer = classifier()
