@@ -294,8 +294,8 @@ def _borrowed(trainer, where):
             f"{where}: trainer: expected a Trainer, or a function seed -> Trainer. Received: {trainer!r}"
         )
     trainer.model.theta  # noqa: B018 - or the error that the model has no input shape
-    lr = trainer.optimizer.bind(trainer.model).lr
-    start = Snapshot(trainer)
+    trainer.optimizer.bind(trainer.model)
+    start, lr = Snapshot(trainer), trainer.optimizer.lr
     try:
         yield start
     finally:
