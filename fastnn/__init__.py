@@ -73,8 +73,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
-    "SELU",
     "NAG",
+    "SELU",
     "SGD",
     "AMSGrad",
     "Activation",

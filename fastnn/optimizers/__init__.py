@@ -1,6 +1,6 @@
 """Rules that change the parameters by the gradient."""
 
-from .adam import NAdam, Adam, AdaMax, AdamW, AMSGrad, MaxProp
+from .adam import Adam, AdaMax, AdamW, AMSGrad, MaxProp, NAdam
 from .adaptive import AdaDelta, AdaGrad, RMSProp
 from .base import Optimizer
 from .line_search import ArmijoLineSearch, LineSearch

@@ -64,9 +64,7 @@ class AdaGrad(Optimizer):
         return self
 
     def update(self, lr, weight_decay, theta, grad, v):
-        kernels.adagrad_step(
-            theta, grad, v, lr, self.eps, weight_decay, self.eps_mode, self.scale, self.clip
-        )
+        kernels.adagrad_step(theta, grad, v, lr, self.eps, weight_decay, self.eps_mode, self.scale, self.clip)
 
 
 class RMSProp(Optimizer):
@@ -184,6 +182,4 @@ class AdaDelta(Optimizer):
         self.eps = self._checked("eps", eps)
 
     def update(self, lr, weight_decay, theta, grad, v, u):
-        kernels.adadelta_step(
-            theta, grad, v, u, lr, self.rho, self.eps, weight_decay, self.scale, self.clip
-        )
+        kernels.adadelta_step(theta, grad, v, u, lr, self.rho, self.eps, weight_decay, self.scale, self.clip)

@@ -207,7 +207,8 @@ class Optimizer:
     def _setting(self, path, parameter):
         """Factor of lr and weight decay of one parameter."""
         groups = self.groups or {}
-        own = next((options for pattern, options in groups.items() if fnmatchcase(path, pattern)), {})
+        fitting = [options for pattern, options in groups.items() if fnmatchcase(path, pattern)]
+        own = fitting[0] if fitting else {}
         weight_decay = own.get("weight_decay", self.weight_decay) if parameter.decay else 0.0
         return own.get("lr_scale", 1.0), weight_decay
 

@@ -1,6 +1,7 @@
 """Line searches: the learning rate of each step is found by trying."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ class Search(Optimizer):
 
     def __init__(self, lr):
         super().__init__(lr)
-        self.last_lr = self._start = None
+        self.last_lr: float | None = None
+        self._start: Any = None  # theta where the search begins
 
     def current_lr(self):
         """Learning rate of the last step; before the first one, the largest that will be tried."""

@@ -1,5 +1,7 @@
 """Stochastic gradient descent, plain, with momentum, and with Nesterov's look-ahead."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
@@ -156,7 +158,7 @@ class NAG(Optimizer):
         super().__init__(lr, weight_decay, **common)
         self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
         self.form = self._chosen("form", form, ("lookahead", "shifted"))
-        self._w = None  # theta as it was before pre_step
+        self._w: Any = None  # theta as it was before pre_step
         self._ahead = False
 
     def current_momentum(self):

@@ -17,9 +17,7 @@ def momentum_step(
     lookahead: u <- beta u + g, then w <- w - lr g, because w is the look-ahead point already.
     """
     if form not in ("grad_sum", "velocity", "ema", "lookahead"):
-        raise ValueError(
-            f"form: expected 'grad_sum', 'velocity', 'ema' or 'lookahead'. Received: {form!r}"
-        )
+        raise ValueError(f"form: expected 'grad_sum', 'velocity', 'ema' or 'lookahead'. Received: {form!r}")
     c = {"velocity": lr, "ema": 1.0 - momentum}.get(form, 1.0)
     s = 1.0 if form == "velocity" else lr
     g = cut(grad, scale, clip) + weight_decay * theta

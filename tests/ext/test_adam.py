@@ -53,7 +53,17 @@ def test_adamax_equals_twin_for_any_numbers(n, t, beta1, beta2, mode, averaged):
     for module in (compiled, reference):
         theta, grad, m, u, _ = vectors(n, t)
         module.adamax_step(
-            theta, grad, m if averaged else None, u, t, 1e-2, beta1 if averaged else 0.0, beta2, 1e-6, 0.1, mode
+            theta,
+            grad,
+            m if averaged else None,
+            u,
+            t,
+            1e-2,
+            beta1 if averaged else 0.0,
+            beta2,
+            1e-6,
+            0.1,
+            mode,
         )
         results.append([theta, m, u])
     for a, b in zip(*results):

@@ -74,10 +74,11 @@ def test_adagrad_serves_a_rare_feature_better():
 
 @pytest.mark.parametrize("lr", [0.1, 0.01])
 def test_rmsprop_ends_in_a_cycle_of_half_its_rate(lr):
-    """On 1/2 w^2 it jumps between +lr/2 and -lr/2 for ever (S3.6)."""
-    points = path(RMSProp(lr), [lambda w: w] * 3000, [1.0])[-4:, 0]
-    np.testing.assert_allclose(np.abs(points), lr / 2, rtol=1e-6)
-    assert (points[:-1] * points[1:] < 0).all()
+    """On 1/2 w^2 it jumps between +lr/2 and -lr/2 for ever (S3.6), with eps between +-(lr/2 - eps)."""
+    for eps in (0, 1e-4):
+        points = path(RMSProp(lr, eps=eps), [lambda w: w] * 3000, [1.0])[-4:, 0]
+        np.testing.assert_allclose(np.abs(points), lr / 2 - eps, rtol=1e-12)
+        assert (points[:-1] * points[1:] < 0).all()
 
 
 def test_a_falling_rate_ends_the_cycle():

@@ -44,13 +44,13 @@ def test_the_exact_step_of_a_quadratic_wins():
 def test_the_best_of_a_list():
     q = Quadratic(LineSearch((0.0, 0.1, 0.4, 1.0)))
     w = q.model.theta.copy()
-    for t in range(10):
+    for _ in range(10):
         g = H @ w
         points = [w - lr * g for lr in (0.0, 0.1, 0.4, 1.0)]
         losses = [0.5 * p @ H @ p for p in points]
         w = points[int(np.argmin(losses))]
         q.step()
-        np.testing.assert_allclose(q.model.theta, w, rtol=1e-14)
+        np.testing.assert_allclose(q.model.theta, w, rtol=1e-14, atol=1e-15)
     assert q.n_calls == 40 and q.optimizer.n_steps == 10
 
 

@@ -143,13 +143,50 @@ def test_equals_pytorch_step_by_step(torch, ours, name, options, dtype, n_steps,
 
 
 # Five steps on the bowl from START, computed once by the NumPy twins in float64: where each optimizer ends.
-PATHS = {}
+PATHS = [
+    (nn.SGD(0.1), [0.7737809375, -1.1809800000000001, 0.23327999999999993]),
+    (nn.SGD(0.1, weight_decay=0.1), [0.7339040224, -1.1168118898, 0.2144772897]),
+    (nn.Momentum(0.1), [0.4171559374999999, 0.05831999999999993, -2.187]),
+    (nn.Momentum(0.1, 0.8, "velocity"), [0.4879609374999999, -0.1921799999999998, -1.60992]),
+    (nn.Momentum(0.1, 0.8, "ema"), [0.8871814419, -1.5594099776, 0.7183635456000005]),
+    (nn.Momentum(0.1, 0.8, nesterov=True), [0.4147532970999999, -0.08599271039999973, -0.3955239935999999]),
+    (nn.NAG(0.1), [0.4504436049687499, -0.16899823799999988, -0.6301825919999999]),
+    (nn.NAG(0.1, 0.8, "shifted"), [0.4147532970999999, -0.08599271039999973, -0.3955239935999999]),
+    (nn.AdaGrad(0.5), [0.050891308924910304, -0.6827902223612703, 1.5696397297021294]),
+    (nn.AdaGrad(0.5, 0.1, "inside", 0.1), [0.1302254104246155, -0.6988759682311868, 1.570176111546843]),
+    (nn.RMSProp(0.1), [0.19979518025155324, -1.0489273119323752, 2.006703816679517]),
+    (
+        nn.RMSProp(0.1, eps=0.1, eps_mode="inside", momentum=0.5),
+        [0.21850727265252806, -0.5739405616057088, 1.3776276544141732],
+    ),
+    (nn.RMSProp(0.1, centered=True), [0.14637460608061736, -0.9336798982292145, 1.872768662020691]),
+    (nn.AdaDelta(), [0.9773415384813521, -1.9772767735275605, 2.9772554616297793]),
+    (nn.Adam(0.1), [0.5079636672529784, -1.502955782592986, 2.5017794557996105]),
+    (
+        nn.Adam(0.1, eps=0.1, eps_mode="inside", bias_correction=False),
+        [0.8006204927228959, -1.2696613601573816, 0.9958628548780065],
+    ),
+    (nn.Adam(0.1, weight_decay=0.1), [0.5079636654777259, -1.5029557823569908, 2.5017794557891797]),
+    (nn.AdamW(0.1), [0.5040800980657142, -1.4940456953567576, 2.487869309151897]),
+    (nn.AMSGrad(0.1, (0.5, 0.5)), [0.5247253705627734, -1.5059705726473906, 2.501781140130702]),
+    (nn.NAdam(0.1), [0.623662897534218, -1.6084596272785805, 2.6037987490896835]),
+    (
+        nn.NAdam(0.1, correction="current", momentum_decay=0),
+        [0.35177585693694297, -1.3250407408685079, 2.318207024384713],
+    ),
+    (nn.AdaMax(0.1), [0.5515538090457205, -1.5257775475647144, 2.516963592661285]),
+    (nn.AdaMax(0.1, (0.5, 0.5), 0.1, "in_max"), [0.5762696958541602, -1.513159665091711, 2.4953322733886507]),
+    (nn.MaxProp(0.1), [0.5128251312153465, -1.5000000027951066, 2.500000000447572]),
+    (nn.LineSearch((0.0, 0.1, 0.2, 0.4)), [0.36863999999999997, -0.20735999999999996, 0.07776]),
+    (nn.ArmijoLineSearch(), [0.2373046875, -0.0625, -3.0]),
+    (nn.SGD(0.1, clip_value=1.0), [0.7737809375, -1.4999999999999996, 2.4999999999999996]),
+    (nn.Momentum(0.1, clip_global_norm=1.0), [0.941684757622569, -1.7693484342318384, 1.707448077420307]),
+]
 
 
 @pytest.mark.parametrize("which", ["compiled", "reference"])
-@pytest.mark.parametrize("key", PATHS)
-def test_stored_paths(key, which):
-    optimizer, expected = PATHS[key]
+@pytest.mark.parametrize(("optimizer", "expected"), PATHS)
+def test_stored_paths(optimizer, expected, which):
     before = kernels.use_kernels(which)
     try:
         points = bowl(type(optimizer)(**optimizer.config()), 5)
@@ -158,10 +195,9 @@ def test_stored_paths(key, which):
     np.testing.assert_allclose(points[-1], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("key", PATHS)
-def test_float32_is_close(key):
+@pytest.mark.parametrize(("optimizer", "expected"), PATHS)
+def test_float32_is_close(optimizer, expected):
     """Twenty steps in float32 stay close to those in float64."""
-    optimizer = PATHS[key][0]
     thetas = []
     for dtype in ("float32", "float64"):
         model = vector(START, dtype)
@@ -178,6 +214,6 @@ def test_float32_is_close(key):
 def test_no_public_optimizer_is_missing():
     """A line search has no counterpart in PyTorch: test_line_search.py has its identities."""
     public = {getattr(optimizers, name) for name in optimizers.__all__} - {optimizers.Optimizer}
-    assert {type(optimizer) for optimizer, _ in PATHS.values()} == public
+    assert {type(optimizer) for optimizer, _ in PATHS} == public
     searches = {nn.LineSearch, nn.ArmijoLineSearch}
     assert {type(ours) for ours, _, _ in PYTORCH} == public - searches
