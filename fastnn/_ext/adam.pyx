@@ -35,67 +35,53 @@ ctypedef struct AdamNumbers:
     Cut cut
 
 
-cdef void adam_chunk(
-    real* theta, const real* grad, real* m, real* v, int64_t n, AdamNumbers a
+cdef inline void adam_loop(
+    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a, bint amsgrad
 ) noexcept nogil:
     """m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  w -= (p m + q g) / (sqrt(v^) + eps)"""
     cdef real beta1 = <real>a.beta1, beta2 = <real>a.beta2, rest1 = <real>a.rest1, rest2 = <real>a.rest2
     cdef real p = <real>a.p, q = <real>a.q, correct = <real>a.scale, decay = <real>a.decay
     cdef real inside = <real>a.eps.inside, outside = <real>a.eps.outside, shrink = <real>a.shrink
-    cdef real scale = <real>a.cut.scale, clip = <real>a.cut.clip, g, m1, v1
-    cdef int64_t i
-    cdef uint64_t mode = fastnn_flush()
-    for i in range(n):
-        g = cut(grad[i], scale, clip) + decay * theta[i]
-        m1 = beta1 * m[i] + rest1 * g
-        v1 = beta2 * v[i] + rest2 * (g * g)
-        m[i] = m1
-        v[i] = v1
-        theta[i] = shrink * theta[i] - (p * m1 + q * g) / (root(correct * v1 + inside) + outside)
-    fastnn_restore(mode)
-
-
-cdef void amsgrad_chunk(
-    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a
-) noexcept nogil:
-    """As `adam_chunk`, with v_max = max(v_max, v) in the root. A loop of its own: gcc vectorises no more arrays."""
-    cdef real beta1 = <real>a.beta1, beta2 = <real>a.beta2, rest1 = <real>a.rest1, rest2 = <real>a.rest2
-    cdef real p = <real>a.p, correct = <real>a.scale, decay = <real>a.decay
-    cdef real inside = <real>a.eps.inside, outside = <real>a.eps.outside, shrink = <real>a.shrink
     cdef real scale = <real>a.cut.scale, clip = <real>a.cut.clip, g, m1, v1, largest
     cdef int64_t i
-    cdef uint64_t mode = fastnn_flush()
     for i in range(n):
         g = cut(grad[i], scale, clip) + decay * theta[i]
         m1 = beta1 * m[i] + rest1 * g
         v1 = beta2 * v[i] + rest2 * (g * g)
-        largest = v_max[i]
-        largest = largest if largest > v1 else v1
         m[i] = m1
         v[i] = v1
-        v_max[i] = largest
-        theta[i] = shrink * theta[i] - p * m1 / (root(correct * largest + inside) + outside)
+        if amsgrad:
+            largest = v_max[i]
+            v1 = largest if largest > v1 else v1
+            v_max[i] = v1
+        theta[i] = shrink * theta[i] - (p * m1 + q * g) / (root(correct * v1 + inside) + outside)
+
+
+cdef void adam_chunk(
+    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a
+) noexcept nogil:
+    """`v_max` may be NULL. The compiler vectorises the loop where it knows whether it is."""
+    cdef uint64_t mode = fastnn_flush()
+    if v_max == NULL:
+        adam_loop(theta, grad, m, v, v_max, n, a, False)
+    else:
+        adam_loop(theta, grad, m, v, v_max, n, a, True)
     fastnn_restore(mode)
 
 
 cdef void adam(
     real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a
 ) noexcept nogil:
-    """All elements, in pieces; `v_max` may be NULL."""
     cdef int64_t c, s
     cdef int threads = threads_for(n)
     if threads == 1:
-        if v_max == NULL:
-            adam_chunk(theta, grad, m, v, n, a)
-        else:
-            amsgrad_chunk(theta, grad, m, v, v_max, n, a)
+        adam_chunk(theta, grad, m, v, v_max, n, a)
         return
     for c in prange((n + CHUNK - 1) // CHUNK, num_threads=threads, schedule="static"):
         s = c * CHUNK
-        if v_max == NULL:
-            adam_chunk(theta + s, grad + s, m + s, v + s, min(CHUNK, n - s), a)
-        else:
-            amsgrad_chunk(theta + s, grad + s, m + s, v + s, v_max + s, min(CHUNK, n - s), a)
+        adam_chunk(
+            theta + s, grad + s, m + s, v + s, NULL if v_max == NULL else v_max + s, min(CHUNK, n - s), a
+        )
 
 
 cdef int adam_arrays(

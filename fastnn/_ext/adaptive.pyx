@@ -95,16 +95,15 @@ ctypedef struct RMSPropNumbers:
     Cut cut
 
 
-cdef void rmsprop_chunk(
-    real* theta, const real* grad, real* v, real* mean, real* velocity, int64_t n, RMSPropNumbers a
+cdef inline void rmsprop_loop(
+    real* theta, const real* grad, real* v, real* mean, real* velocity, int64_t n, RMSPropNumbers a,
+    bint centered, bint moving,
 ) noexcept nogil:
-    """v = rho v + (1 - rho) g^2;  w -= lr g / (sqrt(v) + eps); `mean` and `velocity` may be NULL"""
+    """v = rho v + (1 - rho) g^2;  w -= lr g / (sqrt(v) + eps)"""
     cdef real lr = <real>a.lr, rho = <real>a.rho, rest = <real>a.rest, beta = <real>a.momentum
     cdef real inside = <real>a.eps.inside, outside = <real>a.eps.outside, decay = <real>a.decay
     cdef real scale = <real>a.cut.scale, clip = <real>a.cut.clip, g, v1, mean1, d
-    cdef bint centered = mean != NULL, moving = velocity != NULL
     cdef int64_t i
-    cdef uint64_t mode = fastnn_flush()
     for i in range(n):
         g = cut(grad[i], scale, clip) + decay * theta[i]
         v1 = rho * v[i] + rest * (g * g)
@@ -113,12 +112,27 @@ cdef void rmsprop_chunk(
             mean1 = rho * mean[i] + rest * g
             mean[i] = mean1
             v1 = v1 - mean1 * mean1
-            v1 = 0 if v1 < 0 else v1  # a variance of 0 may be rounded to less
+            v1 = <real>0 if v1 < 0 else v1  # a variance of 0 may be rounded to less
         d = g / (root(v1 + inside) + outside)
         if moving:
             d = beta * velocity[i] + d
             velocity[i] = d
         theta[i] -= lr * d
+
+
+cdef void rmsprop_chunk(
+    real* theta, const real* grad, real* v, real* mean, real* velocity, int64_t n, RMSPropNumbers a
+) noexcept nogil:
+    """`mean` and `velocity` may be NULL. The compiler vectorises a loop only where it knows which are."""
+    cdef uint64_t mode = fastnn_flush()
+    if mean == NULL and velocity == NULL:
+        rmsprop_loop(theta, grad, v, mean, velocity, n, a, False, False)
+    elif mean == NULL:
+        rmsprop_loop(theta, grad, v, mean, velocity, n, a, False, True)
+    elif velocity == NULL:
+        rmsprop_loop(theta, grad, v, mean, velocity, n, a, True, False)
+    else:
+        rmsprop_loop(theta, grad, v, mean, velocity, n, a, True, True)
     fastnn_restore(mode)
 
 
