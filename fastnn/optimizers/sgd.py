@@ -76,11 +76,13 @@ class SGD(Optimizer):
     def update(self, lr, weight_decay, theta, grad, u=None):
         if u is None:
             kernels.sgd_step(theta, grad, lr, weight_decay, self.scale, self.clip)
-        else:
-            kernels.momentum_step(
-                theta, grad, u, lr, self.current_momentum(), weight_decay, self.form, self.nesterov,
-                self.scale, self.clip,
-            )  # fmt: skip
+            return
+        momentum = self.momentum
+        if callable(momentum):
+            momentum = self.current_momentum()
+        kernels.momentum_step(
+            theta, grad, u, lr, momentum, weight_decay, self.form, self.nesterov, self.scale, self.clip
+        )
 
 
 class Momentum(SGD):

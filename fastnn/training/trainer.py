@@ -143,14 +143,14 @@ class Trainer:
             raise NonFiniteError(reason)
         if not self._bound:
             self._bind()
-        if not self.optimizer.n_pending:
+        if not getattr(self.optimizer, "n_pending", 0):  # the gradient of batches before this one waits
             model.zero_grad()
         model.workspace.once = True
         try:
             model.backward(self.loss.backward(), False)
         finally:
             model.workspace.once = False
-        if self.optimizer.needs_closure:
+        if getattr(self.optimizer, "needs_closure", False):
             self.optimizer.step(loss_again(model, self.loss, x, y, sample_weight))
         else:
             self.optimizer.step()
