@@ -36,7 +36,7 @@ ctypedef struct AdamNumbers:
 
 
 cdef inline void adam_loop(
-    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a, bint amsgrad
+    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, const AdamNumbers* a, bint amsgrad
 ) noexcept nogil:
     """m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;  w -= (p m + q g) / (sqrt(v^) + eps)"""
     cdef real beta1 = <real>a.beta1, beta2 = <real>a.beta2, rest1 = <real>a.rest1, rest2 = <real>a.rest2
@@ -58,7 +58,7 @@ cdef inline void adam_loop(
 
 
 cdef void adam_chunk(
-    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a
+    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, const AdamNumbers* a
 ) noexcept nogil:
     """`v_max` may be NULL. The compiler vectorises the loop where it knows whether it is."""
     cdef uint64_t mode = fastnn_flush()
@@ -70,7 +70,7 @@ cdef void adam_chunk(
 
 
 cdef void adam(
-    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, AdamNumbers a
+    real* theta, const real* grad, real* m, real* v, real* v_max, int64_t n, const AdamNumbers* a
 ) noexcept nogil:
     cdef int64_t c, s
     cdef int threads = threads_for(n)
@@ -85,7 +85,7 @@ cdef void adam(
 
 
 cdef int adam_arrays(
-    cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, cnp.ndarray v_max, AdamNumbers a
+    cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, cnp.ndarray v_max, const AdamNumbers* a
 ) except -1:
     """Check the arrays and let the step run on them."""
     cdef int typenum = real_type(theta, "theta")
@@ -150,7 +150,7 @@ def adam_step(
     read_numbers(
         &a, step, lr, beta1, beta2, eps, weight_decay, decoupled, eps_mode, bias_correction, scale, clip
     )
-    adam_arrays(theta, grad, m, v, v_max, a)
+    adam_arrays(theta, grad, m, v, v_max, &a)
 
 
 def nadam_step(
@@ -175,7 +175,7 @@ def nadam_step(
     cdef AdamNumbers a
     read_numbers(&a, step, lr, beta1, beta2, eps, weight_decay, decoupled, eps_mode, True, scale, clip)
     a.p, a.q = lr * m_share, lr * g_share
-    adam_arrays(theta, grad, m, v, None, a)
+    adam_arrays(theta, grad, m, v, None, &a)
 
 
 # AdaMax and MaxProp

@@ -35,7 +35,7 @@ class Optimizer:
     accumulate_steps : int
         Number of batches whose gradients' mean makes one update: a larger batch in the memory of a small one.
         `step` counts the calls, and `n_pending` those since the last update; the gradient must not be zeroed
-        in between (a Trainer takes care of it).
+        in between (a Trainer takes care of it). What waits at the end of an epoch waits for the next.
     groups : dict of str to dict, optional
         `{"conv*": {"lr_scale": 0.1, "weight_decay": 0}}`: parameters by the pattern of their names (`*`, `?`,
         `[...]`), the first that fits; either number may be left out.
