@@ -42,7 +42,23 @@ from .layers import (
     Tanh,
 )
 from .losses import Loss, SoftmaxCrossEntropy, SquaredError
-from .optimizers import SGD, Adam, Momentum, Optimizer
+from .optimizers import (
+    NAG,
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    AMSGrad,
+    ArmijoLineSearch,
+    LineSearch,
+    MaxProp,
+    Momentum,
+    NAdam,
+    Optimizer,
+    RMSProp,
+)
 from .parameter import Parameter
 from .racing import race
 
@@ -69,10 +85,17 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "NAG",
     "SELU",
     "SGD",
+    "AMSGrad",
     "Activation",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
     "Adam",
+    "AdamW",
+    "ArmijoLineSearch",
     "AvgPool2D",
     "BatchNorm",
     "CSVLogger",
@@ -92,16 +115,20 @@ __all__ = [
     "InferenceModel",
     "Layer",
     "LeakyReLU",
+    "LineSearch",
     "Linear",
     "Loss",
     "MaxPool2D",
+    "MaxProp",
     "MissingExtraError",
     "Model",
     "Momentum",
+    "NAdam",
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
     "Parameter",
+    "RMSProp",
     "ReLU",
     "ReduceLROnPlateau",
     "Reshape",
