@@ -9,53 +9,73 @@ import pytest
 from fastnn import kernels
 
 SIZES = [100, 10_000, 10_000_000]
-# Numbers read and written for each parameter.
-STEPS = {"sgd": 3, "momentum": 5, "adam": 7}
+# The arguments after theta, grad and the state; the number of state vectors; PyTorch's name and options.
+STEPS = {
+    "sgd": ("sgd_step", (1e-6,), 0, "SGD", {}),
+    "momentum": ("momentum_step", (1e-6, 0.9), 1, "SGD", {"momentum": 0.9}),
+    "adagrad": ("adagrad_step", (1e-6, 1e-8), 1, "Adagrad", {}),
+    "rmsprop": ("rmsprop_step", (None, None, 1e-6, 0.9, 1e-8), 1, "RMSprop", {}),
+    "adadelta": ("adadelta_step", (1e-6, 0.95, 1e-6), 2, "Adadelta", {}),
+    "adam": ("adam_step", (10, 1e-6, 0.9, 0.999, 1e-8), 2, "Adam", {}),
+    "fused adam": ("adam_step", (10, 1e-6, 0.9, 0.999, 1e-8), 2, "Adam", {"fused": True}),
+    "nadam": ("nadam_step", (10, 1e-6, 0.9, 0.999, 1e-8, 1.4, 0.6), 2, "NAdam", {}),
+    "adamax": ("adamax_step", (10, 1e-6, 0.9, 0.999, 1e-8), 2, "Adamax", {}),
+}
+OURS = [name for name in STEPS if name != "fused adam"]  # a variant of PyTorch's alone
 
 
 def vectors(n):
     rng = np.random.default_rng(0)
-    return [np.abs(rng.normal(size=n)).astype(np.float32) for _ in range(4)]
+    return [np.abs(rng.normal(size=n)).astype(np.float32) for _ in range(5)]
 
 
-def note(benchmark, n, numbers):
+def note(benchmark, n, name):
+    """Theta and state are read and written, the gradient is read."""
     seconds = benchmark.stats.stats.median
-    benchmark.extra_info["GB_per_s"] = 4 * numbers * n / seconds / 1e9
+    benchmark.extra_info["GB_per_s"] = 4 * numbers(name) * n / seconds / 1e9
     benchmark.extra_info["ns per parameter"] = seconds / n * 1e9
 
 
+def numbers(name):
+    return 3 + 2 * STEPS[name][2]
+
+
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", OURS)
 def test_step(benchmark, name, n):
-    theta, grad, m, v = vectors(n)
-    if name == "sgd":
-        benchmark(kernels.sgd_step, theta, grad, 1e-6)
-    elif name == "momentum":
-        benchmark(kernels.momentum_step, theta, grad, m, 1e-6, 0.9)
-    else:
-        benchmark(kernels.adam_step, theta, grad, m, v, 10, 1e-6, 0.9, 0.999, 1e-8)
-    note(benchmark, n, STEPS[name])
+    kernel, arguments, n_states, _, _ = STEPS[name]
+    benchmark(getattr(kernels, kernel), *vectors(n)[: 2 + n_states], *arguments)
+    note(benchmark, n, name)
 
 
 @pytest.mark.parametrize("n", SIZES)
-@pytest.mark.parametrize("name", STEPS)
+def test_amsgrad(benchmark, n):
+    *arrays, v_max = vectors(n)
+    benchmark(kernels.adam_step, *arrays, 10, 1e-6, 0.9, 0.999, 1e-8, v_max=v_max)
+    benchmark.extra_info["GB_per_s"] = 4 * 9 * n / benchmark.stats.stats.median / 1e9
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_sum_of_squares(benchmark, n):
+    benchmark(kernels.sum_of_squares, vectors(n)[1])
+    benchmark.extra_info["GB_per_s"] = 4 * n / benchmark.stats.stats.median / 1e9
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
 def test_copy(benchmark, name, n):
-    source = np.ones(n * STEPS[name] // 2, np.float32)
+    source = np.ones(n * numbers(name) // 2, np.float32)
     benchmark(np.copyto, np.empty_like(source), source)
-    note(benchmark, n, STEPS[name])
+    note(benchmark, n, name)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "fused Adam"])
+@pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("n", SIZES)
 def test_pytorch(benchmark, name, n):
     torch = pytest.importorskip("torch")
-    theta, grad, _, _ = vectors(n)
+    theta, grad, *_ = vectors(n)
     parameter = torch.nn.Parameter(torch.tensor(theta))
     parameter.grad = torch.tensor(grad)
-    optimizer = {
-        "SGD": lambda: torch.optim.SGD([parameter], 1e-6),
-        "Adam": lambda: torch.optim.Adam([parameter], 1e-6),
-        "fused Adam": lambda: torch.optim.Adam([parameter], 1e-6, fused=True),
-    }[name]()
+    optimizer = getattr(torch.optim, STEPS[name][3])([parameter], 1e-6, **STEPS[name][4])
     benchmark(optimizer.step)
-    note(benchmark, n, STEPS[name.split()[-1].lower()])
+    note(benchmark, n, name)

@@ -42,25 +42,60 @@ from .layers import (
     Tanh,
 )
 from .losses import Loss, SoftmaxCrossEntropy, SquaredError
-from .optimizers import SGD, Adam, Momentum, Optimizer
+from .optimizers import (
+    NAG,
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    AMSGrad,
+    ArmijoLineSearch,
+    LineSearch,
+    MaxProp,
+    Momentum,
+    NAdam,
+    Optimizer,
+    RMSProp,
+)
 from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
+    from . import schedules
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
-    from .training import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
+    from .training import (
+        Callback,
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        HalveOnWorse,
+        History,
+        ReduceLROnPlateau,
+        Trainer,
+        log_search,
+        lr_range_test,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ELU",
     "GELU",
+    "NAG",
     "SELU",
     "SGD",
+    "AMSGrad",
     "Activation",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
     "Adam",
+    "AdamW",
+    "ArmijoLineSearch",
     "AvgPool2D",
     "BatchNorm",
     "CSVLogger",
@@ -75,21 +110,27 @@ __all__ = [
     "FileFormatError",
     "Flatten",
     "GlobalAvgPool2D",
+    "HalveOnWorse",
     "History",
     "InferenceModel",
     "Layer",
     "LeakyReLU",
+    "LineSearch",
     "Linear",
     "Loss",
     "MaxPool2D",
+    "MaxProp",
     "MissingExtraError",
     "Model",
     "Momentum",
+    "NAdam",
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
     "Parameter",
+    "RMSProp",
     "ReLU",
+    "ReduceLROnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
@@ -107,9 +148,12 @@ __all__ = [
     "initializers",
     "layers",
     "load",
+    "log_search",
+    "lr_range_test",
     "metrics",
     "models",
     "race",
+    "schedules",
     "set_num_threads",
     "show_config",
     "testing",
@@ -118,9 +162,13 @@ __all__ = [
 
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
-_LATER = {"datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference"} | dict.fromkeys(
-    ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"], ".training"
-)
+_LATER = {
+    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    **dict.fromkeys(
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
+         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+    ),
+}  # fmt: skip
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of these
 

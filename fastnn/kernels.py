@@ -25,7 +25,10 @@ FAMILIES = {
     "concat": ["concat_forward", "concat_backward"],
     "losses": ["softmax_cross_entropy", "squared_error"],
     "dropout": ["dropout_forward", "dropout_backward"],
-    "optimizers": ["sgd_step", "momentum_step", "adam_step"],
+    "optimizers": ["sum_of_squares"],
+    "sgd": ["sgd_step", "momentum_step"],
+    "adaptive": ["adagrad_step", "rmsprop_step", "adadelta_step"],
+    "adam": ["adam_step", "nadam_step", "adamax_step"],
 }  # fmt: skip
 
 _packages = {"compiled": "fastnn._ext", "reference": "fastnn.reference"}

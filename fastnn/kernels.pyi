@@ -201,7 +201,15 @@ def squared_error(
 ) -> float: ...
 def dropout_forward(x: _Array, y: _Array, rate: float, key: int) -> None: ...
 def dropout_backward(dy: _Array, dx: _Array, rate: float, key: int) -> None: ...
-def sgd_step(theta: _Array, grad: _Array, lr: float, weight_decay: float = 0.0) -> None: ...
+def sum_of_squares(x: _Array) -> float: ...
+def sgd_step(
+    theta: _Array,
+    grad: _Array,
+    lr: float,
+    weight_decay: float = 0.0,
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
 def momentum_step(
     theta: _Array,
     grad: _Array,
@@ -211,6 +219,46 @@ def momentum_step(
     weight_decay: float = 0.0,
     form: str = "grad_sum",
     nesterov: bool = False,
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
+def adagrad_step(
+    theta: _Array,
+    grad: _Array,
+    v: _Array,
+    lr: float,
+    eps: float,
+    weight_decay: float = 0.0,
+    eps_mode: str = "outside",
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
+def rmsprop_step(
+    theta: _Array,
+    grad: _Array,
+    v: _Array,
+    mean: _Array | None,
+    velocity: _Array | None,
+    lr: float,
+    rho: float,
+    eps: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    eps_mode: str = "outside",
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
+def adadelta_step(
+    theta: _Array,
+    grad: _Array,
+    v: _Array,
+    u: _Array,
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float = 0.0,
+    scale: float = 1.0,
+    clip: float = 0.0,
 ) -> None: ...
 def adam_step(
     theta: _Array,
@@ -226,6 +274,42 @@ def adam_step(
     decoupled: bool = False,
     eps_mode: str = "outside",
     bias_correction: bool = True,
+    v_max: _Array | None = None,
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
+def nadam_step(
+    theta: _Array,
+    grad: _Array,
+    m: _Array,
+    v: _Array,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    m_share: float,
+    g_share: float,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    eps_mode: str = "outside",
+    scale: float = 1.0,
+    clip: float = 0.0,
+) -> None: ...
+def adamax_step(
+    theta: _Array,
+    grad: _Array,
+    m: _Array | None,
+    u: _Array,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float = 0.0,
+    eps_mode: str = "denominator",
+    scale: float = 1.0,
+    clip: float = 0.0,
 ) -> None: ...
 def concat_forward(x: _Array, y: _Array, start: int) -> None: ...
 def concat_backward(dy: _Array, dx: _Array, start: int) -> None: ...

@@ -92,7 +92,7 @@ def test_import_loads_only_what_every_program_needs():
         "shutil signal socket ssl statistics subprocess tarfile tempfile threading tqdm unittest "
         "urllib.request zipfile"
     )
-    later = "fastnn.cli fastnn.data fastnn.files fastnn.images fastnn.plots fastnn.training"
+    later = "fastnn.cli fastnn.data fastnn.files fastnn.images fastnn.plots fastnn.schedules fastnn.training"
     assert not set(loaded) & set(f"{extras} {slow} {later}".split())
 
 

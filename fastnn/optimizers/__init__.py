@@ -1,7 +1,25 @@
 """Rules that change the parameters by the gradient."""
 
-from .adam import Adam
+from .adam import Adam, AdaMax, AdamW, AMSGrad, MaxProp, NAdam
+from .adaptive import AdaDelta, AdaGrad, RMSProp
 from .base import Optimizer
-from .sgd import SGD, Momentum
+from .line_search import ArmijoLineSearch, LineSearch
+from .sgd import NAG, SGD, Momentum
 
-__all__ = ["SGD", "Adam", "Momentum", "Optimizer"]
+__all__ = [
+    "NAG",
+    "SGD",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adam",
+    "AdamW",
+    "ArmijoLineSearch",
+    "LineSearch",
+    "MaxProp",
+    "Momentum",
+    "NAdam",
+    "Optimizer",
+    "RMSProp",
+]

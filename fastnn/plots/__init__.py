@@ -7,6 +7,17 @@ from .curves import learning_curves
 from .evaluation import confusion, mistakes
 from .figure import save
 from .filters import filters
+from .rates import learning_rates, range_test, rate_search
 from .roofline import roofline
 
-__all__ = ["confusion", "filters", "learning_curves", "mistakes", "roofline", "save"]
+__all__ = [
+    "confusion",
+    "filters",
+    "learning_curves",
+    "learning_rates",
+    "mistakes",
+    "range_test",
+    "rate_search",
+    "roofline",
+    "save",
+]

@@ -2,6 +2,21 @@
 
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .history import History
+from .plateau import HalveOnWorse, ReduceLROnPlateau
+from .search import RangeTest, RateSearch, log_search, lr_range_test
 from .trainer import Trainer
 
-__all__ = ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "History", "Trainer"]
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "HalveOnWorse",
+    "History",
+    "RangeTest",
+    "RateSearch",
+    "ReduceLROnPlateau",
+    "Trainer",
+    "log_search",
+    "lr_range_test",
+]

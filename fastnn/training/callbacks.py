@@ -35,7 +35,10 @@ class Callback:
         """After every update: keep it short."""
 
     def on_epoch_end(self, trainer):
-        """After validation; `trainer.history.last()` has the epoch's numbers."""
+        """After validation; `trainer.history.last()` has the epoch's numbers.
+
+        A callback that lowers `trainer.epoch` has the epoch done again; those after it are not called then.
+        """
 
     def on_fit_end(self, trainer):
         """However training ends, Ctrl-C and errors included."""

@@ -66,6 +66,14 @@ class History:
         """The last epoch's values, `{"loss": ..., ...}`."""
         return {name: curve[-1] for name, curve in self._curves.items() if curve}
 
+    def pop(self):
+        """Take the last epoch back; returns its values."""
+        values = self.last()
+        self.epochs.pop()
+        for curve in self._curves.values():
+            curve.pop()
+        return values
+
     def to_csv(self, path):
         """Write a table: a row per epoch, with a header."""
         with open(path, "w", newline="", encoding="utf-8") as file:

@@ -46,6 +46,13 @@ class Bar(Callback):
         self._looked = self._printed = 0.0
         self._unseen = 0
 
+    def on_epoch_begin(self, trainer):
+        if trainer.n_batches is not None:
+            ahead = self.bar.n + self._unseen - (trainer.epoch * trainer.n_batches + trainer.batch)
+            if ahead > 0:  # the epoch is done again
+                self.bar.update(self._unseen - ahead)
+                self._unseen = 0
+
     def on_batch_end(self, trainer):
         self._unseen += 1
         now = perf_counter()

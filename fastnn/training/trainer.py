@@ -15,6 +15,7 @@ from .. import metrics as metrics_module
 from ..data.batches import Batches
 from ..errors import NonFiniteError
 from ..layers.model import Model
+from ..optimizers.line_search import loss_again
 from .callbacks import Callback
 from .checkpoint import SavedTraining, save_checkpoint
 from .diagnosis import Snapshot, explain, not_finite
@@ -102,7 +103,7 @@ class Trainer:
     # One update
 
     def train_step(self, x, y, sample_weight=None):
-        """One update of the parameters on one batch.
+        """One update of the parameters on one batch; with `accumulate_steps` of the optimizer, a part of one.
 
         Parameters
         ----------
@@ -122,6 +123,17 @@ class Trainer:
             The loss is infinite or not a number; nothing was updated. The message names the first faulty
             tensor and the likely cause.
         """
+        pre_step = getattr(self.optimizer, "pre_step", None)
+        if pre_step is None or not self._bound:
+            return self._train_step(x, y, sample_weight)
+        pre_step()
+        try:
+            return self._train_step(x, y, sample_weight)
+        except BaseException:
+            self.optimizer.undo_pre_step()
+            raise
+
+    def _train_step(self, x, y, sample_weight):
         model = self.model
         output = self.output = model.forward(x, True)
         loss = self.last_loss = self.loss.forward(output, y, sample_weight)
@@ -131,13 +143,17 @@ class Trainer:
             raise NonFiniteError(reason)
         if not self._bound:
             self._bind()
-        model.zero_grad()
+        if not getattr(self.optimizer, "n_pending", 0):  # the gradient of batches before this one waits
+            model.zero_grad()
         model.workspace.once = True
         try:
             model.backward(self.loss.backward(), False)
         finally:
             model.workspace.once = False
-        self.optimizer.step()
+        if getattr(self.optimizer, "needs_closure", False):
+            self.optimizer.step(loss_again(model, self.loss, x, y, sample_weight))
+        else:
+            self.optimizer.step()
         return loss
 
     # Training
@@ -257,8 +273,11 @@ class Trainer:
             saved.restore(self)
 
     def _call(self, event):
+        epoch = self.epoch
         for callback in self.callbacks:
             getattr(callback, event)(self)
+            if self.epoch < epoch:  # taken back, to be done again: the other callbacks do not count it
+                break
 
     def _check_parameters(self):
         faults = not_finite(self.model)

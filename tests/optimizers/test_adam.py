@@ -1,10 +1,10 @@
-"""Adam and AdamW against formulas, exact numbers and PyTorch."""
+"""Adam and its family against formulas and exact numbers; test_parity.py has PyTorch."""
 
 import numpy as np
 import pytest
 
 import fastnn as nn
-from fastnn.optimizers import SGD, Adam
+from fastnn.optimizers import SGD, Adam, AdaMax, AdamW, AMSGrad, MaxProp, NAdam, RMSProp
 
 
 def vector(values, dtype="float64"):
@@ -111,25 +111,183 @@ def test_wrong_options_are_refused():
         Adam(eps_mode="middle")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_expected_moment_is_the_gradients_mean():
+    """E[m^] = E[g] if that is constant (S3.8), and so is E[m] after the correction: by Monte Carlo."""
+    optimizer = Adam(0.0)
+    path(optimizer, np.random.default_rng(0).normal(2.0, 1.0, size=(5, 20_000)), np.zeros(20_000))
+    m_hat = optimizer.state_dict()["m.dense1.weight"] / (1 - 0.9**5)
+    assert m_hat.mean() == pytest.approx(2.0, abs=0.02)
+
+
+GRADIENTS = np.random.default_rng(5).normal(size=(50, 4))
+
+
+def test_the_classes_are_options_of_adam():
+    for ours, adam in (
+        (AdamW(0.1), Adam(0.1, weight_decay=0.01, decoupled=True)),
+        (AMSGrad(0.1), Adam(0.1, amsgrad=True)),
+    ):
+        a, b = (path(o, GRADIENTS, np.ones(4)) for o in (ours, adam))
+        assert a.tobytes() == b.tobytes()
+
+
+# AMSGrad
+
+
+def test_the_largest_v_never_falls():
+    optimizer, model = AMSGrad(), vector(np.ones(4))
+    optimizer.bind(model)
+    before = np.zeros((1, 4))
+    for g in GRADIENTS:
+        model.grad[:] = g
+        optimizer.step()
+        state = optimizer.state_dict()
+        largest, v = (state[f"{name}.dense1.weight"] for name in ("v_max", "v"))
+        assert (largest == np.maximum(before, v)).all()
+        before = largest
+    assert (largest > v).any()
+
+
+def test_where_adam_walks_to_the_worst_point():
+    """Reddi et al.: gradient 4 in every third step, -1 otherwise, w in [-1, 1]; the best w is -1 (S4.3)."""
+    ends = []
+    for amsgrad in (False, True):
+        options = {"betas": (0.0, 1 / 17), "bias_correction": False, "eps": 0, "amsgrad": amsgrad}
+        model = vector([0.0])
+        optimizer = Adam(lambda t: 0.5 / np.sqrt(t + 1), **options).bind(model)
+        for t in range(60_000):
+            model.grad[:] = 4.0 if t % 3 == 0 else -1.0
+            optimizer.step()
+            np.clip(model.theta, -1, 1, out=model.theta)
+        ends.append(float(model.theta[0]))
+    assert ends[0] == pytest.approx(1.0, abs=1e-3)
+    assert ends[1] == pytest.approx(-0.999, abs=1e-3)
+
+
+# NAdam
+
+
 @pytest.mark.parametrize(
-    ("name", "theirs", "ours"),
+    ("options", "expected"),
     [
-        ("Adam", {}, {}),
-        ("Adam", {"weight_decay": 0.1}, {"weight_decay": 0.1}),
-        ("Adam", {"betas": (0.5, 0.9), "eps": 1e-3}, {"betas": (0.5, 0.9), "eps": 1e-3}),
-        ("AdamW", {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled": True}),
+        ({"correction": "current", "momentum_decay": 0}, 1.9),
+        ({"correction": "next", "momentum_decay": 0}, 1.4737),
+        ({}, 1.0565),
     ],
 )
-def test_equals_pytorch(name, theirs, ours, dtype):
-    torch = pytest.importorskip("torch")
-    gradients = np.random.default_rng(1).normal(size=(200, 50)).astype(dtype)
-    start = np.random.default_rng(2).normal(size=50).astype(dtype)
-    points = path(Adam(0.01, **ours), gradients, start, dtype)
-    w = torch.nn.Parameter(torch.tensor(start))
-    optimizer = getattr(torch.optim, name)([w], 0.01, **theirs)
-    for g in gradients:
-        w.grad = torch.tensor(g)
-        optimizer.step()
-    tolerance = {"float32": 2e-6, "float64": 1e-12}[dtype] * np.abs(start).max()
-    np.testing.assert_allclose(points[-1], w.detach().numpy(), rtol=tolerance, atol=tolerance)
+def test_nadams_first_step(options, expected):
+    """In units of lr (S3.11)."""
+    step = -path(NAdam(0.1, eps=0, **options), [[7.0]], [0.0])[1, 0] / 0.1
+    assert round(step, 4) == expected
+
+
+def test_nadam_in_the_notes_form():
+    """w <- w - lr / (sqrt(v^) + eps) (beta1 m^ + (1 - beta1) g / (1 - beta1^t)) (S3.11)."""
+    w, m, v = np.ones(4), np.zeros(4), np.zeros(4)
+    for t, g in enumerate(GRADIENTS, 1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.99 * v + 0.01 * g**2
+        m_hat, v_hat = m / (1 - 0.9**t), v / (1 - 0.99**t)
+        w = w - 0.1 * (0.9 * m_hat + 0.1 * g / (1 - 0.9**t)) / np.sqrt(v_hat + 1e-8)
+    ours = NAdam(0.1, (0.9, 0.99), eps_mode="inside", correction="current", momentum_decay=0)
+    np.testing.assert_allclose(path(ours, GRADIENTS, np.ones(4))[-1], w, rtol=1e-11)
+
+
+def test_nadam_in_dozats_form():
+    mu = [0.9 * (1 - 0.5 * 0.96 ** (0.1 * t)) for t in range(52)]
+    w, m, v = np.ones(4), np.zeros(4), np.zeros(4)
+    for t, g in enumerate(GRADIENTS, 1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        done, following = np.prod(mu[1 : t + 1]), np.prod(mu[1 : t + 2])
+        m_hat = mu[t + 1] * m / (1 - following) + (1 - mu[t]) * g / (1 - done)
+        w = w - 0.1 * m_hat / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(path(NAdam(0.1, momentum_decay=0.1), GRADIENTS, np.ones(4))[-1], w, rtol=1e-11)
+
+
+def test_nadams_product_is_made_again_for_a_loaded_state():
+    """It is a number of the step alone, so it is not saved; earlier and later steps, the same bits."""
+    optimizer = NAdam(momentum_decay=0.1)
+    in_order = [optimizer._shares(t) for t in range(1, 30)]
+    assert [optimizer._shares(t) for t in (7, 3, 29, 1)] == [in_order[t - 1] for t in (7, 3, 29, 1)]
+
+
+# AdaMax and MaxProp
+
+
+def test_adamax_needs_no_correction():
+    """u_1 = |g_1| exactly, and the first step is lr long (S3.10)."""
+    optimizer = AdaMax(0.1, eps=0)
+    step = path(optimizer, [[3.0, -1e-5, 1e5, 0.1]], np.zeros(4))[1]
+    np.testing.assert_allclose(step, [-0.1, 0.1, -0.1, -0.1], rtol=1e-14)
+    assert optimizer.state_dict()["u.dense1.weight"].tolist() == [[3.0, 1e-5, 1e5, 0.1]]
+
+
+def test_adamax_by_the_formula():
+    for mode in ("denominator", "in_max"):
+        w, m, u = np.ones(4), np.zeros(4), np.zeros(4)
+        for t, g in enumerate(GRADIENTS, 1):
+            m = 0.9 * m + 0.1 * g
+            u = np.maximum(0.9 * u, np.abs(g) + (0.1 if mode == "in_max" else 0))
+            w = w - 0.1 * m / (1 - 0.9**t) / (u + (0.1 if mode == "denominator" else 0))
+        ours = AdaMax(0.1, (0.9, 0.9), 0.1, mode)
+        np.testing.assert_allclose(path(ours, GRADIENTS, np.ones(4))[-1], w, rtol=1e-12)
+
+
+def test_where_adamaxs_eps_stands_is_of_the_order_of_eps():
+    a, b = (path(AdaMax(0.01, eps_mode=mode), GRADIENTS, np.ones(4)) for mode in ("denominator", "in_max"))
+    assert 0 < np.abs(a - b).max() < 1e-6
+    a, b = (path(AdaMax(0.01, eps=0, eps_mode=m), GRADIENTS, np.ones(4)) for m in ("denominator", "in_max"))
+    assert a.tobytes() == b.tobytes()
+
+
+def test_maxprop_is_adamax_without_beta1():
+    a, b = (path(o, GRADIENTS, np.ones(4)) for o in (MaxProp(0.1, 0.8), AdaMax(0.1, (0, 0.8))))
+    np.testing.assert_allclose(a, b, rtol=1e-15)
+
+
+def test_no_step_of_maxprop_is_longer_than_lr():
+    assert np.abs(np.diff(path(MaxProp(0.1), GRADIENTS, np.ones(4)), axis=0)).max() <= 0.1 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("k", "rmsprop"), [(5, 2.02), (10, 2.55), (50, 3.15)])
+def test_maxprop_does_not_feel_how_rare_a_feature_is(k, rmsprop):
+    """Seen in every k-th batch: steps of lr; RMSProp's are lr sqrt((1 - beta^k) / (1 - beta)) (S3.9)."""
+    gradients = np.zeros((40 * k, 1))
+    gradients[k - 1 :: k] = 3.0
+    steps = [-np.diff(path(o, gradients, [0.0])[:, 0])[-1] for o in (MaxProp(0.1), RMSProp(0.1))]
+    assert steps[0] == pytest.approx(0.1, rel=1e-8)
+    assert steps[1] == pytest.approx(0.1 * np.sqrt((1 - 0.9**k) / (1 - 0.9)), rel=1e-7)
+    assert round(steps[1] / 0.1, 2) == rmsprop
+
+
+def test_a_batch_without_gradient_raises_the_rates():
+    """By 1 / beta = 1.111 for MaxProp, by 1 / sqrt(beta) = 1.054 for RMSProp (E27)."""
+    for make, expected in ((MaxProp, 1.111), (RMSProp, 1.054)):
+        steady, after = (
+            -np.diff(path(make(0.1), g, [0.0])[:, 0])[-1] / g[-1][0]
+            for g in ([[2.0]] * 300 + [[1e-3]], [[2.0]] * 300 + [[0.0], [1e-3]])
+        )
+        assert round(after / steady, 3) == expected
+
+
+@pytest.mark.parametrize("cls", [AdamW, AMSGrad, NAdam, AdaMax])
+def test_wrong_numbers_of_the_family_are_refused(cls):
+    for wrong in ((1.0, 0.9), (0.9, -0.1)):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: betas: expected a number in \[0, 1\). Rec"):
+            cls(betas=wrong)
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: betas: expected two numbers"):
+        cls(betas=0.9)
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a finite number of at least 0"):
+        cls(eps=-1)
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected one of "):
+        cls(eps_mode="middle")
+
+
+def test_wrong_options_of_nadam_and_maxprop_are_refused():
+    with pytest.raises(ValueError, match=r"NAdam: correction: expected one of 'next', 'current'. Received"):
+        NAdam(correction="previous")
+    with pytest.raises(ValueError, match=r"NAdam: momentum_decay: expected a finite number of at least 0"):
+        NAdam(momentum_decay=-1)
+    with pytest.raises(ValueError, match=r"MaxProp: beta: expected a number in \[0, 1\). Received: 1"):
+        MaxProp(beta=1)

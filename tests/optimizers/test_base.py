@@ -8,11 +8,32 @@ import pytest
 import fastnn as nn
 from fastnn import kernels, optimizers
 from fastnn.errors import NotBuiltError
-from fastnn.optimizers import SGD, Adam, Momentum, Optimizer
+from fastnn.optimizers import (
+    NAG,
+    SGD,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    AMSGrad,
+    ArmijoLineSearch,
+    LineSearch,
+    MaxProp,
+    Momentum,
+    NAdam,
+    Optimizer,
+    RMSProp,
+)
 
 TESTED = [
-    SGD(0.1), SGD(0.1, momentum=0.5), Momentum(0.1, form="velocity"), Adam(),
-    Adam(decoupled=True, weight_decay=0.1),
+    SGD(0.1), SGD(0.1, momentum=0.5), Momentum(0.1, form="velocity"), NAG(0.1), NAG(0.1, form="shifted"),
+    AdaGrad(0.1, initial_accumulator=0.1), RMSProp(), RMSProp(momentum=0.9, centered=True, weight_decay=0.1),
+    AdaDelta(), Adam(), Adam(decoupled=True, weight_decay=0.1), AdamW(), AMSGrad(), NAdam(),
+    NAdam(correction="current", momentum_decay=0), AdaMax(), MaxProp(), LineSearch(), ArmijoLineSearch(),
+    Adam(clip_value=0.1), Momentum(0.1, clip_norm=0.1, weight_decay=0.1), AMSGrad(clip_global_norm=0.1),
+    SGD(0.1, weight_decay=0.1, groups={"*1.*": {"lr_scale": 0.5}, "*.weight": {"weight_decay": 0.0}}),
+    NAG(0.1, accumulate_steps=3, clip_global_norm=1.0),
 ]  # fmt: skip
 ids = [repr(o).split("(")[0] for o in TESTED]
 
@@ -30,10 +51,13 @@ def train(model, optimizer, n_steps, start=0):
     """Steps on batches that depend on nothing but the step's number."""
     for t in range(start, start + n_steps):
         rng = np.random.default_rng(t)
-        model.zero_grad()
-        y = model.forward(rng.normal(size=(4, 3)).astype(model.dtype), training=True)
-        model.backward(y - rng.normal(size=y.shape).astype(model.dtype))
-        optimizer.step()
+        x, target = (rng.normal(size=(4, n)).astype(model.dtype) for n in (3, 2))
+        if hasattr(optimizer, "pre_step"):
+            optimizer.pre_step()
+        if not optimizer.n_pending:
+            model.zero_grad()
+        model.backward(model.forward(x, training=True) - target)
+        optimizer.step(lambda x=x, target=target: 0.5 * ((model.forward(x) - target) ** 2).sum())
 
 
 def test_all_public_optimizers_are_tested():
@@ -49,7 +73,8 @@ def test_step_changes_theta_in_place_and_leaves_the_gradient(optimizer, dtype):
     theta, before = model.theta, model.theta.copy()
     model.grad[:] = np.random.default_rng(0).normal(size=theta.size)
     grad = model.grad.copy()
-    optimizer.step()
+    for _ in range(optimizer.accumulate_steps):
+        optimizer.step(lambda: float(grad @ model.theta))
     assert model.theta is theta
     assert (theta != before).all()
     assert (model.grad == grad).all()
@@ -84,7 +109,7 @@ def test_resumed_training_has_the_same_bits(optimizer):
     resumed.load_state_dict(state)
     train(other, resumed, 5, start=7)
     assert other.theta.tobytes() == model.theta.tobytes()
-    assert resumed.n_steps == 12
+    assert resumed.n_steps == whole.n_steps == 12 // optimizer.accumulate_steps
 
 
 def test_state_dict_names_every_array_and_copies():
@@ -156,6 +181,30 @@ def test_lr_can_be_changed_and_is_checked():
     assert optimizer.lr == 0.5
 
 
+@pytest.mark.parametrize("lr", [0.5, lambda step: 0.5 / (1 + step)])
+def test_the_factor_of_the_rate(lr):
+    """`lr_scale` works on numbers and schedules, is saved unless it is 1, and an older state has none."""
+    model = network()
+    optimizer = SGD(lr).bind(model)
+    plain = optimizer.state_dict()
+    optimizer.lr_scale = 0.25
+    assert optimizer.current_lr() == 0.125 and optimizer.lr == lr
+    before = model.theta.copy()
+    model.grad[:] = 1.0
+    optimizer.step()
+    np.testing.assert_allclose(before - model.theta, 0.125, rtol=1e-12)
+    state = optimizer.state_dict()
+    assert list(state) == ["n_steps", "lr_scale"] and list(plain) == ["n_steps"]
+    resumed = SGD(lr).bind(network())
+    resumed.load_state_dict(state)
+    assert resumed.lr_scale == 0.25 and resumed.current_lr() == optimizer.current_lr()
+    resumed.load_state_dict(plain)
+    assert resumed.lr_scale == 1.0 and "lr_scale" not in resumed.config()
+    with pytest.raises(ValueError, match="SGD: lr_scale: expected a finite number"):
+        resumed.load_state_dict(state | {"lr_scale": np.array(np.nan), "n_steps": np.array(9)})
+    assert resumed.n_steps == 0
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, "0.1x", None])
 def test_a_schedule_with_wrong_values_is_refused(value):
     model = network()
@@ -167,14 +216,18 @@ def test_a_schedule_with_wrong_values_is_refused(value):
     assert (model.theta == before).all()
 
 
-@pytest.mark.parametrize("make", [lambda **o: SGD(0.1, **o), lambda **o: Momentum(0.1, **o), Adam])
+FROM_LR = [lambda cls=cls, **o: cls(0.1, **o) for cls in (SGD, Momentum, NAG)]
+ADAPTIVE = [AdaGrad, RMSProp, AdaDelta, Adam, AdamW, AMSGrad, NAdam, AdaMax, MaxProp]
+
+
+@pytest.mark.parametrize("make", FROM_LR + ADAPTIVE)
 @pytest.mark.parametrize("value", [-1e-3, np.nan, np.inf, "a", None])
 def test_wrong_weight_decay_is_refused(make, value):
     with pytest.raises(ValueError, match=r"weight_decay: expected a finite number of at least 0. Received"):
         make(weight_decay=value)
 
 
-@pytest.mark.parametrize("cls", [SGD, Momentum, Adam])
+@pytest.mark.parametrize("cls", [SGD, Momentum, NAG, ArmijoLineSearch, *ADAPTIVE])
 @pytest.mark.parametrize("lr", [-1, np.nan, np.inf, "a", None])
 def test_wrong_lr_is_refused(cls, lr):
     with pytest.raises(ValueError, match=rf"{cls.__name__}: lr: expected a finite number .* or a schedule"):

@@ -19,6 +19,12 @@ def test_curves_and_last():
     assert list(h) == ["loss", "val_loss"] and "val_loss" in h
 
 
+def test_the_last_epoch_can_be_taken_back():
+    h = history(loss=[3.0, 2.0], val_loss=[4.0, 5.0])
+    assert h.pop() == {"loss": 2.0, "val_loss": 5.0}
+    assert h["loss"] == [3.0] and h.epochs == [1] and len(h) == 1
+
+
 def test_best_is_the_first_of_equals_and_never_nan():
     nan = float("nan")
     h = history(val_loss=[nan, 2.0, 1.0, 1.0, nan], accuracy=[0.1, 0.5, 0.2, 0.5, nan])

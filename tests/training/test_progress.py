@@ -8,7 +8,7 @@ from fastnn.layers.containers import Sequential
 from fastnn.layers.dense import Dense
 from fastnn.losses import SoftmaxCrossEntropy
 from fastnn.optimizers import SGD
-from fastnn.training import Trainer
+from fastnn.training import Callback, HalveOnWorse, Trainer
 from fastnn.training import progress as progress_module
 
 
@@ -65,3 +65,21 @@ def test_notebooks_get_the_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(False))
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     assert isinstance(progress_module.progress(), progress_module.Bar)
+
+
+def test_an_epoch_that_is_done_again(monkeypatch):
+    class Script(Callback):
+        order = -5
+
+        def __init__(self):
+            self.values = iter([5.0, 6.0, 7.0, 4.0, 3.0])
+
+        def on_epoch_end(self, trainer):
+            trainer.history["val_loss"][-1] = next(self.values)
+
+    monkeypatch.setattr(progress_module, "REFRESH", 0.0)
+    monkeypatch.setattr(progress_module, "LINES", 0.0)
+    options = {"batch_size": 10, "validation_split": 0.25}
+    text = run(Stream(True), monkeypatch, callbacks=[Script(), HalveOnWorse()], **options)
+    assert text.count("epoch 2/3  loss=") == 3 and "9/9" in text and "10/9" not in text
+    assert "6/9" in text.rsplit("epoch 2/3  loss=", 1)[1]
