@@ -41,7 +41,16 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import Loss, SoftmaxCrossEntropy, SquaredError
+from .losses import (
+    NLL,
+    BinaryCrossEntropy,
+    Hinge,
+    Huber,
+    KLDivergence,
+    Loss,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 from .optimizers import SGD, Adam, Momentum, Optimizer
 from .parameter import Parameter
 from .racing import race
@@ -57,12 +66,14 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "NLL",
     "SELU",
     "SGD",
     "Activation",
     "Adam",
     "AvgPool2D",
     "BatchNorm",
+    "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -75,8 +86,11 @@ __all__ = [
     "FileFormatError",
     "Flatten",
     "GlobalAvgPool2D",
+    "Hinge",
     "History",
+    "Huber",
     "InferenceModel",
+    "KLDivergence",
     "Layer",
     "LeakyReLU",
     "Linear",

@@ -23,7 +23,10 @@ FAMILIES = {
         "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
     ],
     "concat": ["concat_forward", "concat_backward"],
-    "losses": ["softmax_cross_entropy", "squared_error"],
+    "regression": ["squared_error", "huber"],
+    "classification": ["softmax_cross_entropy", "nll"],
+    "margin": ["binary_cross_entropy", "hinge"],
+    "divergence": ["kl_divergence"],
     "dropout": ["dropout_forward", "dropout_backward"],
     "optimizers": ["sgd_step", "momentum_step", "adam_step"],
 }  # fmt: skip
