@@ -211,12 +211,13 @@ class OutputWise(Loss):
             raise ShapeError(
                 f"target: expected shape {expected}, the output's. Received: {described(target)}{hint}"
             )
+        if target.dtype.kind in "fiu":
+            self.check_values(target)
         if target.dtype not in (np.float32, np.float64):
             raise TypeError(
                 f"target: expected the model's dtype, float32 or float64. Received: {described(target)}; "
                 "convert it with target.astype('float32')"
             )
-        self.check_values(target)
 
     def prepare(self, target, output):
         return as_output(target, output)

@@ -18,7 +18,8 @@ class BinaryCrossEntropy(OutputWise, ClassWeighted):
 
     with `log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)`, which neither overflows nor loses digits. The
     gradient to the logit is `y - t` (divided by N). The model ends in logits, without `Sigmoid`; an output
-    above 0 means yes. Several outputs are several questions, each with an answer of its own.
+    above 0 means yes, as `metrics.BinaryAccuracy(threshold=0)` counts. Several outputs are several questions,
+    each with an answer of its own.
 
     Targets have the shape of the outputs, `(N, 1)` for `Dense(1)`, and the model's dtype.
 

@@ -54,6 +54,18 @@ def test_nothing_is_broadcast(loss):
         loss.forward(np.zeros((6, 1)), np.ones((6, 1), int))
 
 
+def test_the_trainer_names_wrong_integers_too():
+    model = nn.Sequential([nn.Dense(1)], input_shape=(3,))
+    for loss, text in (
+        (BinaryCrossEntropy(), "Received: 2 at"),
+        (Hinge(), r"Received: 2 at .* 2 \* target - 1"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            nn.Trainer(model, loss, nn.SGD(lr=0.1)).fit(
+                np.zeros((3, 3), np.float32), np.array([[2], [1], [0]]), verbose=False
+            )
+
+
 def test_a_model_that_ends_in_sigmoid_is_refused():
     for last in ([nn.Dense(1, activation="sigmoid")], [nn.Dense(1), nn.Sigmoid(), nn.Flatten()]):
         model = nn.Sequential(last, input_shape=(3,))
