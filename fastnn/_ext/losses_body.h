@@ -110,7 +110,7 @@ NOINLINE T FN(divergence_row)(const T *x, const T *t, int64_t n, T top, T *mass)
     for (int64_t i = 0; i < n; i += VL) {
         T some_x[VL] = {0}, some_t[VL] = {0};
         const T *px = x + i, *pt = t + i;
-        if (n - i < VL) {
+        if (VL > 1 && n - i < VL) {
             px = memcpy(some_x, px, (size_t)(n - i) * sizeof(T));
             pt = memcpy(some_t, pt, (size_t)(n - i) * sizeof(T));
         }
