@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn._ext import losses
+from fastnn._ext import classification, divergence, margin, regression
 from fastnn._ext.threads import get_num_threads, set_num_threads
 
 
@@ -38,11 +38,47 @@ def test_softmax_cross_entropy(benchmark, shape, target):
     if target == "probabilities":
         t = np.eye(shape[1], dtype=np.float32)[t]
     dx, out = np.empty_like(x), np.empty(shape[0], np.float32)
-    measure(benchmark, lambda: losses.softmax_cross_entropy(x, t, None, dx, out), shape, 2 * x.nbytes)
+    measure(benchmark, lambda: classification.softmax_cross_entropy(x, t, None, dx, out), shape, 2 * x.nbytes)
 
 
 @SHAPES
 def test_squared_error(benchmark, shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     t, dx, out = np.zeros_like(x), np.empty_like(x), np.empty(shape[0], np.float32)
-    measure(benchmark, lambda: losses.squared_error(x, t, None, dx, out), shape, 3 * x.nbytes)
+    measure(benchmark, lambda: regression.squared_error(x, t, None, dx, out), shape, 3 * x.nbytes)
+
+
+@SHAPES
+@pytest.mark.parametrize(
+    "options", [{"label_smoothing": 0.1}, {"class_weight": True}], ids=["smoothing", "weights"]
+)
+def test_cross_entropy_options(benchmark, shape, options):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal(shape).astype(np.float32), rng.integers(0, shape[1], shape[0])
+    if "class_weight" in options:
+        options = {"class_weight": np.ones(shape[1], np.float32)}
+    dx, out = np.empty_like(x), np.empty(shape[0], np.float32)
+    call = classification.softmax_cross_entropy
+    measure(benchmark, lambda: call(x, t, None, dx, out, **options), shape, 2 * x.nbytes)
+
+
+KERNELS = {
+    "huber": regression.huber, "binary_cross_entropy": margin.binary_cross_entropy, "hinge": margin.hinge,
+    "crammer_singer": margin.hinge, "nll": classification.nll, "kl_divergence": divergence.kl_divergence,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(128, 1), (16, 3), (128, 10), (128, 1000)], ids=str)
+@pytest.mark.parametrize("name", KERNELS)
+def test_others(benchmark, name, shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    t = np.ones_like(x)
+    if name in ("nll", "crammer_singer"):
+        t = rng.integers(0, shape[1], shape[0])
+    if name == "kl_divergence":
+        t /= shape[1]
+    if name == "crammer_singer" and shape[1] == 1:
+        pytest.skip("needs two classes")
+    dx, out = np.empty_like(x), np.empty(shape[0], np.float32)
+    measure(benchmark, lambda: KERNELS[name](x, t, None, dx, out), shape, 3 * x.nbytes)

@@ -41,7 +41,16 @@ from .layers import (
     Softplus,
     Tanh,
 )
-from .losses import Loss, SoftmaxCrossEntropy, SquaredError
+from .losses import (
+    NLL,
+    BinaryCrossEntropy,
+    Hinge,
+    Huber,
+    KLDivergence,
+    Loss,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
 from .optimizers import (
     NAG,
     SGD,
@@ -86,6 +95,7 @@ __all__ = [
     "ELU",
     "GELU",
     "NAG",
+    "NLL",
     "SELU",
     "SGD",
     "AMSGrad",
@@ -98,6 +108,7 @@ __all__ = [
     "ArmijoLineSearch",
     "AvgPool2D",
     "BatchNorm",
+    "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
     "Checkpoint",
@@ -111,8 +122,11 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2D",
     "HalveOnWorse",
+    "Hinge",
     "History",
+    "Huber",
     "InferenceModel",
+    "KLDivergence",
     "Layer",
     "LeakyReLU",
     "LineSearch",

@@ -188,7 +188,59 @@ def add_forward(a: _Array, b: _Array, y: _Array, activation: str = "linear", alp
 def softmax_forward(x: _Array, y: _Array) -> None: ...
 def softmax_backward(dy: _Array, y: _Array, dx: _Array) -> None: ...
 def softmax_cross_entropy(
-    logits: _Array, target: NDArray, sample_weight: _Array | None, dlogits: _Array | None, losses: _Array
+    logits: _Array,
+    target: NDArray,
+    sample_weight: _Array | None,
+    dlogits: _Array | None,
+    losses: _Array,
+    class_weight: _Array | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean_samples",
+) -> float: ...
+def nll(
+    log_probs: _Array,
+    target: NDArray,
+    sample_weight: _Array | None,
+    dlog_probs: _Array | None,
+    losses: _Array,
+    class_weight: _Array | None = None,
+    reduction: str = "mean_samples",
+) -> float: ...
+def kl_divergence(
+    logits: _Array,
+    target: _Array,
+    sample_weight: _Array | None,
+    dlogits: _Array | None,
+    losses: _Array,
+    reduction: str = "mean_samples",
+) -> float: ...
+def binary_cross_entropy(
+    logits: _Array,
+    target: _Array,
+    sample_weight: _Array | None,
+    dlogits: _Array | None,
+    losses: _Array,
+    class_weight: _Array | None = None,
+    reduction: str = "mean_samples",
+) -> float: ...
+def hinge(
+    scores: _Array,
+    target: NDArray,
+    sample_weight: _Array | None,
+    dscores: _Array | None,
+    losses: _Array,
+    class_weight: _Array | None = None,
+    squared: bool = False,
+    reduction: str = "mean_samples",
+) -> float: ...
+def huber(
+    prediction: _Array,
+    target: _Array,
+    sample_weight: _Array | None,
+    dprediction: _Array | None,
+    losses: _Array,
+    delta: float = 1.0,
+    reduction: str = "mean_samples",
 ) -> float: ...
 def squared_error(
     prediction: _Array,

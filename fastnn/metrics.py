@@ -308,8 +308,9 @@ def better(name, mode="auto"):
 class Totals:
     """Loss and metrics over many batches, weighted by their samples."""
 
-    def __init__(self, metrics, summed_loss=False):
+    def __init__(self, metrics, summed_loss=False, weight_of=None):
         self.metrics = metrics
+        self.weight_of = weight_of  # of a loss with class weights: what a batch's loss was divided by
         self.summed_loss = summed_loss  # the loss is a sum over samples, not their mean
         self.loss = self.weight = 0.0
         self.n = 0
@@ -319,6 +320,8 @@ class Totals:
         """Count one batch in."""
         n = len(output)
         weight = 1.0 if self.summed_loss else n if sample_weight is None else float(sample_weight.sum())
+        if self.weight_of is not None:
+            weight = self.weight_of(target, sample_weight)
         self.loss += loss * weight
         self.weight += weight
         self.n += n

@@ -1,7 +1,8 @@
-"""The losses, each with its gradient in the same pass (the notes, S2.3 and S2.5 to S2.7).
+"""What the losses share; each computes its gradient in the same pass (the notes, S2.3 and S2.5 to S2.7).
 
 `losses` receives the loss of each sample; what is returned is their mean, weighted by `sample_weight`
-if there is one, added up in double in the order of the samples.
+if there is one, added up in double in the order of the samples. The losses are in `regression.pyx`,
+`classification.pyx`, `margin.pyx` and `divergence.pyx`.
 """
 
 cimport numpy as cnp
@@ -9,15 +10,15 @@ from cython.parallel cimport prange
 from fastnn._ext.activations cimport check_like
 from fastnn._ext.common cimport check, check_shape, real, real_type
 from fastnn._ext.threads cimport threads_for
-from fastnn._ext.vmath cimport exp_rows, squared_row
-from libc.math cimport log
 from libc.stdint cimport int64_t
 
 cnp.import_array()
 
 cdef enum:
-    ROWS = 16  # samples of one owner
+    CHUNK = 1024  # outputs of one owner whose losses are kept until they are added up
 
+
+# Checks of arguments
 
 cdef int check_samples(cnp.ndarray x, str name, int64_t n, int typenum) except -1:
     check(x, name, 1, typenum)
@@ -25,244 +26,170 @@ cdef int check_samples(cnp.ndarray x, str name, int64_t n, int typenum) except -
     return 0
 
 
-cdef double sum_of(const real* x, int64_t n) noexcept nogil:
-    cdef double total = 0
-    cdef int64_t i
+cdef int has_labels(cnp.ndarray target, cnp.ndarray scores, str name, int typenum) except -1:
+    cdef int64_t n = scores.shape[0], k = scores.shape[1], i
+    cdef const int64_t* label
+    if target is None or cnp.PyArray_TYPE(target) not in (cnp.NPY_INT64, typenum):
+        raise TypeError(
+            f"target: expected int64 labels (N,) or probabilities (N, K) of dtype {scores.dtype}, as {name}. "
+            f"Received: {'None' if target is None else f'dtype={target.dtype}'}"
+        )
+    if cnp.PyArray_TYPE(target) == typenum:
+        check_like(target, "target", scores, name, typenum)
+        return 0
+    check_samples(target, "target", n, cnp.NPY_INT64)
+    label = <int64_t*>cnp.PyArray_DATA(target)
     for i in range(n):
-        total += x[i]
-    return total
+        if label[i] < 0 or label[i] >= k:
+            raise ValueError(
+                f"target: expected labels from 0 to {k - 1}, for the {k} classes of {name}. "
+                f"Received: target[{i}]={label[i]}"
+            )
+    return 1
 
+
+cdef void* data_or_null(cnp.ndarray x) noexcept:
+    return NULL if x is None else cnp.PyArray_DATA(x)
+
+
+# Means
 
 cdef double weighted_sum(const real* x, const real* weight, int64_t n) noexcept nogil:
     cdef double total = 0
     cdef int64_t i
     if weight == NULL:
-        return sum_of(x, n)
-    for i in range(n):
-        total += <double>weight[i] * x[i]
-    return total
-
-
-cdef double total_weight(cnp.ndarray weight, int64_t n, int typenum) except -1:
-    """The sum of the weights, N without weights."""
-    cdef double total
-    if weight is None:
-        return <double>n
-    check_samples(weight, "sample_weight", n, typenum)
-    if typenum == cnp.NPY_FLOAT32:
-        total = sum_of(<float*>cnp.PyArray_DATA(weight), n)
+        for i in range(n):
+            total += x[i]
     else:
-        total = sum_of(<double*>cnp.PyArray_DATA(weight), n)
-    if n > 0 and not total > 0:
-        raise ValueError(f"sample_weight: expected a positive sum, to divide by. Received: sum={total}")
+        for i in range(n):
+            total += <double>weight[i] * x[i]
     return total
 
 
-cdef inline void* data_or_null(cnp.ndarray x) noexcept:
-    return NULL if x is None else cnp.PyArray_DATA(x)
+cdef double divisor(cnp.ndarray weight, int64_t n, int typenum, str reduction, bint outputs) except -1:
+    cdef double total = n
+    if weight is not None:
+        check_samples(weight, "sample_weight", n, typenum)
+        if typenum == cnp.NPY_FLOAT32:
+            total = weighted_sum(<float*>cnp.PyArray_DATA(weight), <float*>NULL, n)
+        else:
+            total = weighted_sum(<double*>cnp.PyArray_DATA(weight), <double*>NULL, n)
+        if n > 0 and not total > 0:
+            raise ValueError(f"sample_weight: expected a positive sum, to divide by. Received: sum={total}")
+    if reduction == "mean_samples" or (outputs and reduction == "mean"):
+        return total
+    if reduction != "sum":
+        known = "'mean_samples', 'mean' or 'sum'" if outputs else "'mean_samples' or 'sum'"
+        raise ValueError(f"reduction: expected {known}. Received: {reduction!r}")
+    return 1
 
 
-# Softmax and cross-entropy
+# Losses of single outputs
 
-cdef real label_row(
-    const real* z, int64_t label, real* dz, int64_t k, double total, double maximum, double share
+cdef inline int targets_fit(int kind, const real* t, int64_t n) noexcept nogil:
+    if real is float:
+        return targets_fit_f32(kind, t, n)
+    else:
+        return targets_fit_f64(kind, t, n)
+
+
+cdef inline void loss_each(
+    int kind, const real* z, const real* t, real* dz, real* losses, int64_t n, double a, double b, double c,
+    double scale,
 ) noexcept nogil:
-    """loss = log(sum e^(z - max)) - (z_label - max); dz = (p - onehot) share. Here dz is e^(z - max)."""
-    cdef real factor = <real>(share / total)
-    cdef int64_t j
-    if dz != NULL:
-        for j in range(k):
-            dz[j] *= factor
-        dz[label] -= <real>share
-    return <real>(log(total) - (<double>z[label] - maximum))
+    if real is float:
+        loss_each_f32(kind, z, t, dz, losses, n, <float>a, <float>b, <float>c, <float>scale)
+    else:
+        loss_each_f64(kind, z, t, dz, losses, n, a, b, c, scale)
 
 
-cdef real probability_row(
-    const real* z, const real* t, real* dz, int64_t k, double total, double maximum, double share
+cdef void pointwise_block(
+    int kind, const real* z, const real* t, const real* weight, real* dz, real* losses, int64_t first,
+    int64_t stop, int64_t k, double a, double b, double c, double scale,
 ) noexcept nogil:
-    """loss = -sum t log p; dz = (p sum(t) - t) share. Where t = 0, p may be 0 too."""
-    cdef double mass = 0, inner = 0
-    cdef real factor, s = <real>share
-    cdef int64_t j
-    for j in range(k):
-        if t[j] != 0:
-            mass += t[j]
-            inner += <double>t[j] * (<double>z[j] - maximum)
-    factor = <real>(mass / total)
-    if dz != NULL:
-        for j in range(k):
-            dz[j] = (dz[j] * factor - t[j]) * s
-    return <real>(log(total) * mass - inner)
-
-
-cdef void entropy_block(
-    const real* z, const int64_t* label, const real* t, const real* weight, real* dz, real* losses,
-    int64_t first, int64_t stop, int64_t k, double one_over,
-) noexcept nogil:
-    cdef real[ROWS] total
-    cdef real[ROWS] maximum
-    cdef int64_t i
-    cdef real* row = NULL
-    cdef double share = one_over
-    exp_rows(z + first * k, NULL if dz == NULL else dz + first * k, stop - first, k, total, maximum)
+    """Samples first ... stop - 1 of k outputs each: either CHUNK outputs at most, or one sample."""
+    cdef real[CHUNK] each
+    cdef real* d = NULL
+    cdef int64_t start = first * k, end = stop * k, i, j, n
     for i in range(first, stop):
-        if weight != NULL:
-            share = one_over * weight[i]
+        losses[i] = 0
+    while start < end:
+        n = min(CHUNK, end - start)
         if dz != NULL:
-            row = dz + i * k
-        if label != NULL:
-            losses[i] = label_row(z + i * k, label[i], row, k, total[i - first], maximum[i - first], share)
+            d = dz + start
+        i, j = start // k, 0
+        if k == 1:  # nothing to add up
+            loss_each(kind, z + start, t + start, d, losses + i, n, a, b, c, scale)
         else:
-            losses[i] = probability_row(
-                z + i * k, t + i * k, row, k, total[i - first], maximum[i - first], share
-            )
+            loss_each(kind, z + start, t + start, d, each, n, a, b, c, scale)
+            while j < n:
+                losses[i] += sum_row(each + j, min(k, n - j))
+                i, j = i + 1, j + k
+        start += n
+    if dz != NULL and weight != NULL:
+        for i in range(first, stop):
+            for j in range(i * k, (i + 1) * k):
+                dz[j] *= weight[i]
 
 
-cdef double entropy(
-    const real* z, const int64_t* label, const real* t, const real* weight, real* dz, real* losses,
-    int64_t n, int64_t k, double total,
+cdef double pointwise_all(
+    int kind, const real* z, const real* t, const real* weight, real* dz, real* losses, int64_t n, int64_t k,
+    double a, double b, double c, double total,
 ) noexcept nogil:
-    cdef int64_t c, blocks = (n + ROWS - 1) // ROWS
-    cdef int threads = threads_for(n * (12.0 * k + 40))
+    cdef int64_t block = max(CHUNK // max(k, 1), 1), i
+    cdef int threads = threads_for(n * ((20.0 if kind == LOSS_BINARY else 2.0) * k + 10))
     if threads == 1:
-        for c in range(blocks):
-            entropy_block(
-                z, label, t, weight, dz, losses, c * ROWS, min((c + 1) * ROWS, n), k, 1 / total
+        for i in range((n + block - 1) // block):
+            pointwise_block(
+                kind, z, t, weight, dz, losses, i * block, min((i + 1) * block, n), k, a, b, c, c / total
             )
     else:
-        for c in prange(blocks, num_threads=threads, schedule="static"):
-            entropy_block(
-                z, label, t, weight, dz, losses, c * ROWS, min((c + 1) * ROWS, n), k, 1 / total
+        for i in prange((n + block - 1) // block, num_threads=threads, schedule="static"):
+            pointwise_block(
+                kind, z, t, weight, dz, losses, i * block, min((i + 1) * block, n), k, a, b, c, c / total
             )
     return weighted_sum(losses, weight, n) / total
 
 
-def softmax_cross_entropy(
-    cnp.ndarray logits,         # IN  (N, K)
-    cnp.ndarray target,         # IN  (N,) int64 labels, or (N, K) probabilities
-    cnp.ndarray sample_weight,  # IN  (N,) or None
-    cnp.ndarray dlogits,        # OUT (N, K) or None; not logits
-    cnp.ndarray losses,         # OUT (N,)
-):
-    """-log softmax(logits)[target], and (p - onehot) w / sum(w); returns the mean loss, 0 if N = 0."""
-    cdef int typenum = real_type(logits, "logits")
-    check(logits, "logits", 2, typenum)
-    cdef int64_t n = logits.shape[0], k = logits.shape[1], i
+cdef double pointwise(
+    int kind, cnp.ndarray z, str name, cnp.ndarray target, cnp.ndarray sample_weight, cnp.ndarray dz,
+    cnp.ndarray losses, double a, double b, str reduction,
+) except? -1:
+    cdef int typenum = real_type(z, name), fit
+    check(z, name, -1, typenum)
+    if cnp.PyArray_NDIM(z) == 0:
+        raise ValueError(f"{name}: expected at least 1 axis, the samples. Received: shape=()")
+    check_like(target, "target", z, name, typenum)
+    cdef int64_t n = z.shape[0], size = cnp.PyArray_SIZE(z), k = size // n if n > 0 else 0
     check_samples(losses, "losses", n, typenum)
-    cdef double total = total_weight(sample_weight, n, typenum)
-    if dlogits is not None:
-        check_like(dlogits, "dlogits", logits, "logits", typenum)
-    cdef const int64_t* label = NULL
-    if target is not None and cnp.PyArray_TYPE(target) == cnp.NPY_INT64:
-        check_samples(target, "target", n, cnp.NPY_INT64)
-        label = <int64_t*>cnp.PyArray_DATA(target)
-        for i in range(n):
-            if label[i] < 0 or label[i] >= k:
-                raise ValueError(
-                    f"target: expected labels from 0 to {k - 1}, for the {k} classes of logits. "
-                    f"Received: target[{i}]={label[i]}"
-                )
-    elif target is None or cnp.PyArray_TYPE(target) != typenum:
-        raise TypeError(
-            f"target: expected int64 labels (N,) or probabilities (N, K) of dtype {logits.dtype}, as logits. "
-            f"Received: {'None' if target is None else f'dtype={target.dtype}'}"
+    if dz is not None:
+        check_like(dz, f"d{name}", z, name, typenum)
+    cdef double total = divisor(sample_weight, n, typenum, reduction, True), loss
+    cdef double c = 1.0 / max(k, 1) if reduction == "mean" else 1.0
+    if n == 0:
+        return 0.0
+    cdef void* pz = cnp.PyArray_DATA(z)
+    cdef void* t = cnp.PyArray_DATA(target)
+    cdef void* w = data_or_null(sample_weight)
+    cdef void* d = data_or_null(dz)
+    cdef void* out = cnp.PyArray_DATA(losses)
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            fit = targets_fit[float](kind, <float*>t, size)
+        else:
+            fit = targets_fit[double](kind, <double*>t, size)
+    if not fit:
+        expected = "numbers in [0, 1]" if kind == LOSS_BINARY else "-1 or 1"
+        raise ValueError(
+            f"target: expected {expected} everywhere. Received: {target.min()} ... {target.max()}"
         )
-    else:
-        check_like(target, "target", logits, "logits", typenum)
-    if n > 0 and k == 0:
-        raise ValueError(f"logits: expected at least one class. Received: shape={(<object>logits).shape}")
-    if n == 0:
-        return 0.0
-    cdef void* z = cnp.PyArray_DATA(logits)
-    cdef void* t = cnp.PyArray_DATA(target)
-    cdef void* w = data_or_null(sample_weight)
-    cdef void* dz = data_or_null(dlogits)
-    cdef void* out = cnp.PyArray_DATA(losses)
-    cdef double loss
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            loss = entropy[float](
-                <float*>z, label, <float*>t, <float*>w, <float*>dz, <float*>out, n, k, total
+            loss = pointwise_all[float](
+                kind, <float*>pz, <float*>t, <float*>w, <float*>d, <float*>out, n, k, a, b, c, total
             )
         else:
-            loss = entropy[double](
-                <double*>z, label, <double*>t, <double*>w, <double*>dz, <double*>out, n, k, total
-            )
-    return loss
-
-
-# Squared error
-
-cdef void error_row(
-    const real* p, const real* t, const real* weight, real* dp, real* losses, int64_t i, int64_t k,
-    double c, double one_over,
-) noexcept nogil:
-    """loss = c sum (p - t)^2; dp = 2 c (p - t) w / sum(w)"""
-    cdef double share = one_over if weight == NULL else one_over * weight[i]
-    cdef real* row = NULL if dp == NULL else dp + i * k
-    losses[i] = <real>(c * squared_row(p + i * k, t + i * k, row, k, <real>(2 * c * share)))
-
-
-cdef double error(
-    const real* p, const real* t, const real* weight, real* dp, real* losses, int64_t n, int64_t k,
-    double c, double total,
-) noexcept nogil:
-    cdef int64_t i
-    cdef int threads = threads_for(n * (<double>k + 20))
-    if threads == 1:
-        for i in range(n):
-            error_row(p, t, weight, dp, losses, i, k, c, 1 / total)
-    else:
-        for i in prange(n, num_threads=threads, schedule="static"):
-            error_row(p, t, weight, dp, losses, i, k, c, 1 / total)
-    return weighted_sum(losses, weight, n) / total
-
-
-def squared_error(
-    cnp.ndarray prediction,     # IN  (N, ...)
-    cnp.ndarray target,         # IN  like prediction
-    cnp.ndarray sample_weight,  # IN  (N,) or None
-    cnp.ndarray dprediction,    # OUT like prediction, or None; may be prediction
-    cnp.ndarray losses,         # OUT (N,)
-    str reduction="mean_samples",
-    bint half=False,
-):
-    """L = 1/N sum_i sum_j (prediction_ij - target_ij)^2 and its gradient; returns L, 0 if N = 0.
-
-    "mean_samples" is the notes' form, "mean" divides by the number of outputs too, "sum" does not divide;
-    `half` puts 1/2 in front.
-    """
-    cdef int typenum = real_type(prediction, "prediction")
-    check(prediction, "prediction", -1, typenum)
-    if cnp.PyArray_NDIM(prediction) == 0:
-        raise ValueError("prediction: expected at least 1 axis, the samples. Received: shape=()")
-    check_like(target, "target", prediction, "prediction", typenum)
-    cdef int64_t n = prediction.shape[0], k = cnp.PyArray_SIZE(prediction) // n if n > 0 else 0
-    check_samples(losses, "losses", n, typenum)
-    cdef double total = total_weight(sample_weight, n, typenum), c = 0.5 if half else 1.0
-    if dprediction is not None:
-        check_like(dprediction, "dprediction", prediction, "prediction", typenum)
-    if reduction == "sum":
-        total = 1
-    elif reduction == "mean":
-        c /= max(k, 1)
-    elif reduction != "mean_samples":
-        raise ValueError(f"reduction: expected 'mean_samples', 'mean' or 'sum'. Received: {reduction!r}")
-    if n == 0:
-        return 0.0
-    cdef void* p = cnp.PyArray_DATA(prediction)
-    cdef void* t = cnp.PyArray_DATA(target)
-    cdef void* w = data_or_null(sample_weight)
-    cdef void* dp = data_or_null(dprediction)
-    cdef void* out = cnp.PyArray_DATA(losses)
-    cdef double loss
-    with nogil:
-        if typenum == cnp.NPY_FLOAT32:
-            loss = error[float](
-                <float*>p, <float*>t, <float*>w, <float*>dp, <float*>out, n, k, c, total
-            )
-        else:
-            loss = error[double](
-                <double*>p, <double*>t, <double*>w, <double*>dp, <double*>out, n, k, c, total
+            loss = pointwise_all[double](
+                kind, <double*>pz, <double*>t, <double*>w, <double*>d, <double*>out, n, k, a, b, c, total
             )
     return loss

@@ -1,4 +1,4 @@
-"""The losses in NumPy, each with its gradient (the notes, S2.3 and S2.5 to S2.7).
+"""What the losses in NumPy share: how samples and outputs make a mean.
 
 `losses` receives the loss of each sample; what is returned is their mean, weighted by `sample_weight`
 if there is one. The gradients are those of the returned number. They are not computed if None is passed.
@@ -7,47 +7,22 @@ if there is one. The gradients are those of the returned number. They are not co
 import numpy as np
 
 
-def weights_of(losses, sample_weight):
-    """The share of each sample in the mean: w_i / sum(w), or 1 / N."""
+def weights_of(losses, sample_weight, reduction="mean_samples"):
+    """The share of each sample in the mean: w_i / sum(w), or 1 / N; w_i or 1 for the sum."""
     weight = np.ones(len(losses)) if sample_weight is None else sample_weight.astype(np.float64)
-    return weight / weight.sum() if len(weight) else weight
+    return weight / weight.sum() if len(weight) and reduction != "sum" else weight
 
 
-def softmax_cross_entropy(logits, target, sample_weight, dlogits, losses):
-    """Softmax and cross-entropy `-sum(target log p)` in one; `dlogits = (p - target) w / sum(w)`.
+def finish(loss, slope, sample_weight, gradient, losses, reduction):
+    """Add up the losses (N, K) of single outputs; `slope` (N, K) are their derivatives.
 
-    logits (N, K), target (N,) labels or (N, K) probabilities, sample_weight (N,) or None, losses (N,).
+    "mean_samples" is the mean over samples of the sum over outputs; "mean" divides by K too.
     """
-    k = logits.shape[1]
-    if target.ndim == 1:
-        target = np.eye(k, dtype=logits.dtype)[target]
-    shifted = logits - logits.max(axis=1, keepdims=True, initial=-np.inf)
-    e = np.exp(shifted)
-    total = e.sum(axis=1, keepdims=True)
-    log_p = shifted - np.log(total)
-    losses[...] = -np.where(target == 0, 0, target * log_p).sum(axis=1)
-    share = weights_of(losses, sample_weight)
-    if dlogits is not None:
-        dlogits[...] = (e / total * target.sum(axis=1, keepdims=True) - target) * share[:, None]
-    return float(share @ losses)
-
-
-def squared_error(
-    prediction, target, sample_weight, dprediction, losses, reduction="mean_samples", half=False
-):
-    """`L = 1/N sum_i sum_j (prediction_ij - target_ij)^2`; "mean" divides by the number of outputs too.
-
-    prediction and target (N, ...), sample_weight (N,) or None, losses (N,). "sum" does not divide at all.
-    `half` puts 1/2 in front, so that the gradient has no 2.
-    """
-    n = len(prediction)
-    error = (prediction - target).reshape(n, -1 if prediction.size else 0)
-    c = (0.5 if half else 1.0) / (error.shape[1] if reduction == "mean" and prediction.size else 1)
-    losses[...] = c * (error**2).sum(axis=1)
-    if reduction == "sum":
-        share = np.ones(n) if sample_weight is None else sample_weight.astype(np.float64)
-    else:
-        share = weights_of(losses, sample_weight)
-    if dprediction is not None:
-        dprediction[...] = (2 * c * share[:, None] * error).reshape(prediction.shape)
+    n = len(losses)
+    loss, slope = (a.reshape(n, a.size // n if n else 0) for a in (loss, slope))
+    c = 1 / max(loss.shape[1], 1) if reduction == "mean" else 1.0
+    losses[...] = c * loss.sum(axis=1)
+    share = weights_of(losses, sample_weight, reduction)
+    if gradient is not None:
+        gradient[...] = (c * share[:, None] * slope).reshape(gradient.shape)
     return float(share @ losses)

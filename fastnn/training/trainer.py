@@ -98,7 +98,8 @@ class Trainer:
         self._bound = True
 
     def _new_totals(self):
-        return metrics_module.Totals(self.metrics, getattr(self.loss, "reduction", None) == "sum")
+        summed = getattr(self.loss, "reduction", None) == "sum"
+        return metrics_module.Totals(self.metrics, summed, getattr(self.loss, "weight_of", None))
 
     # One update
 

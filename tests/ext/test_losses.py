@@ -1,14 +1,21 @@
-"""The losses against their twins, and what the notes say about them (S2.3, S2.5 to S2.7)."""
+"""Squared error and cross-entropy against their twins, and what the notes say (S2.3, S2.5 to S2.7)."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn._ext import losses as compiled
+from fastnn._ext import classification, regression
 from fastnn._ext.threads import get_num_threads, set_num_threads
-from fastnn.reference import losses as reference
+from fastnn.reference import classification as classification_twin
+from fastnn.reference import regression as regression_twin
 
+compiled, reference = (
+    SimpleNamespace(softmax_cross_entropy=c.softmax_cross_entropy, squared_error=r.squared_error)
+    for c, r in ((classification, regression), (classification_twin, regression_twin))
+)
 DTYPES = ["float32", "float64"]
 
 
