@@ -6,7 +6,8 @@ from .base import Layer
 #: Names accepted by `activation=`, with the value of their parameter.
 DEFAULT_ALPHA = {
     "linear": 0.0, "relu": 0.0, "leaky_relu": 0.01, "elu": 1.0, "selu": 0.0, "sigmoid": 0.0, "tanh": 0.0,
-    "softplus": 0.0, "gelu": 0.0, "gelu_tanh": 0.0, "gelu_sigmoid": 0.0, "silu": 0.0,
+    "softplus": 0.0, "gelu": 0.0, "gelu_tanh": 0.0, "gelu_sigmoid": 0.0, "silu": 0.0, "swish": 1.0,
+    "hard_sigmoid": 0.0, "hard_tanh": 0.0, "hard_swish": 0.0, "step": 0.0, "relu_right": 0.0,
 }  # fmt: skip
 
 
@@ -53,12 +54,30 @@ class Linear(Activation):
 
 
 class ReLU(Activation):
-    """`f(x) = max(0, x)`; derivative 0 at 0 (S7.4; Nair & Hinton 2010)."""
+    """`f(x) = max(0, x)` (S7.4; Nair & Hinton 2010).
+
+    The derivative at 0 may be any number from 0 to 1. Frameworks take 0; the notes take 1.
+
+    Parameters
+    ----------
+    grad_at_zero : {0.0, 1.0}
+        With 1 the layer keeps its input instead of its output; by name it is `activation="relu_right"`.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> model = nn.Sequential([nn.ReLU(grad_at_zero=1.0)], input_shape=(3,))
+    >>> model.forward(np.array([[-1, 0, 1]], np.float32)), model.backward(np.ones((1, 3), np.float32))
+    (array([[0., 0., 1.]], dtype=float32), array([[0., 1., 1.]], dtype=float32))
+    """
 
     kind = "relu"
 
-    def __init__(self, name=None):
-        super().__init__("relu", name=name)
+    def __init__(self, grad_at_zero=0.0, name=None):
+        if grad_at_zero not in (0, 1):
+            raise ValueError(f"ReLU: grad_at_zero: expected 0.0 or 1.0. Received: {grad_at_zero!r}")
+        self.grad_at_zero = float(grad_at_zero)
+        super().__init__("relu_right" if grad_at_zero else "relu", name=name)
 
 
 class LeakyReLU(Activation):
@@ -149,6 +168,51 @@ class SiLU(Activation):
 
     def __init__(self, name=None):
         super().__init__("silu", name=name)
+
+
+class HardSigmoid(Activation):
+    """`f(x) = min(max(x + 3, 0), 6) / 6`, a sigmoid of three lines (as in PyTorch; S7.2).
+
+    The derivative is 1/6 between -3 and 3, 0 elsewhere and at the kinks.
+    """
+
+    kind = "hard_sigmoid"
+
+    def __init__(self, name=None):
+        super().__init__("hard_sigmoid", name=name)
+
+
+class HardTanh(Activation):
+    """`f(x) = min(max(x, -1), 1)`; derivative 0 at the kinks (Collobert 2004; S7.3)."""
+
+    kind = "hard_tanh"
+
+    def __init__(self, name=None):
+        super().__init__("hard_tanh", name=name)
+
+
+class HardSwish(Activation):
+    """`f(x) = x min(max(x + 3, 0), 6) / 6`, SiLU with the hard sigmoid (Howard et al. 2019; S7.11).
+
+    The derivative is `x / 3 + 1 / 2` between -3 and 3, 0 up to -3 and 1 from 3 on.
+    """
+
+    kind = "hard_swish"
+
+    def __init__(self, name=None):
+        super().__init__("hard_swish", name=name)
+
+
+class Step(Activation):
+    """`f(x) = 1` for x >= 0, 0 below: a perceptron's (S1.2), to look at, not to train.
+
+    The derivative is 0 everywhere, so nothing before it learns.
+    """
+
+    kind = "step"
+
+    def __init__(self, name=None):
+        super().__init__("step", name=name)
 
 
 class Softmax(Layer):

@@ -185,6 +185,11 @@ def resolve_activation(activation):
     from .activations import DEFAULT_ALPHA, Activation
 
     if isinstance(activation, Activation):
+        if getattr(activation, "learnable", False):
+            raise ValueError(
+                f"activation: expected one without a parameter of its own. Received: {activation!r}; "
+                "put it behind the layer"
+            )
         return activation.function, activation.alpha
     if not isinstance(activation, str) or activation not in DEFAULT_ALPHA:
         raise ValueError(
