@@ -82,8 +82,8 @@ BY_NAME = {
 }  # fmt: skip
 
 _RECTIFIERS = {
-    "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "softplus", "swish", "hard_swish",
-    "relu_right",
+    "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "softplus", "swish",
+    "hard_swish", "relu_right",
 }  # fmt: skip
 
 

@@ -103,8 +103,8 @@ cdef void backward_block(
     const Window* w
 ) noexcept nogil:
     cdef int64_t i
-    for i in range(first * w.c, last * w.c, w.c):
-        backward_row(dy + i, x + i, y + i, scale + i, dx + i, t, w)
+    for i in range(first, last):
+        backward_row(dy + i * w.c, x + i * w.c, y + i * w.c, scale + i * w.c, dx + i * w.c, t, w)
 
 
 cdef int backward(

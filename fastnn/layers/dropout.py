@@ -95,9 +95,7 @@ class Dropout(RandomLayer):
         self.rate = drop_rate("Dropout", rate, keep_prob)
         self.keep_prob = None
         if scaling not in ("inverted", "test"):
-            raise ValueError(
-                f"Dropout: scaling: expected one of 'inverted', 'test'. Received: {scaling!r}"
-            )
+            raise ValueError(f"Dropout: scaling: expected one of 'inverted', 'test'. Received: {scaling!r}")
         self.scaling = scaling
 
     def forward(self, x, training=False):

@@ -64,7 +64,5 @@ class LayerNorm(Layer):
         dx = self.buffer(x.shape) if input_gradient else None
         accumulate = gamma.accumulate()
         beta.accumulate()
-        kernels.layernorm_backward(
-            dy, x, gamma.data, mean, inv_std, dx, gamma.grad, beta.grad, accumulate
-        )
+        kernels.layernorm_backward(dy, x, gamma.data, mean, inv_std, dx, gamma.grad, beta.grad, accumulate)
         return dx

@@ -5,6 +5,9 @@ import math
 from .. import kernels
 from .dropout import RandomLayer, drop_rate
 
+#: phi of StochasticGate -> the activation x phi(x).
+EXPECTATION = {"gaussian_cdf": "gelu", "logistic": "silu"}
+
 
 class GaussianNoise(RandomLayer):
     """Add normal noise while training; nothing in inference (the notes, S6.3).
@@ -37,9 +40,7 @@ class GaussianNoise(RandomLayer):
         super().__init__(name)
         self.std = float(std)
         if not 0 <= self.std < math.inf:
-            raise ValueError(
-                f"GaussianNoise: std: expected a finite number of at least 0. Received: {std!r}"
-            )
+            raise ValueError(f"GaussianNoise: std: expected a finite number of at least 0. Received: {std!r}")
 
     def forward(self, x, training=False):
         self.saved = ()
@@ -170,11 +171,10 @@ class StochasticGate(RandomLayer):
     """
 
     kind = "gate"
-    EXPECTATION = {"gaussian_cdf": "gelu", "logistic": "silu"}
 
     def __init__(self, phi="constant", keep_prob=0.8, name=None):
         super().__init__(name)
-        if phi != "constant" and phi not in self.EXPECTATION:
+        if phi != "constant" and phi not in EXPECTATION:
             raise ValueError(
                 f"StochasticGate: phi: expected one of 'constant', 'gaussian_cdf', 'logistic'. "
                 f"Received: {phi!r}"
@@ -186,11 +186,12 @@ class StochasticGate(RandomLayer):
     def forward(self, x, training=False):
         if self.phi == "constant":
             return self.mask(x, 1 - self.keep_prob, 1.0) if training else self.mask(x, 0.0, self.keep_prob)
-        y, key = self.buffer(x.shape), self.key() if training else None
+        y, key = self.buffer(x.shape), None
         if training:
+            key = self.key()
             kernels.stochastic_gate_forward(x, y, self.phi, key)
         else:
-            kernels.activation_forward(x, y, self.EXPECTATION[self.phi])
+            kernels.activation_forward(x, y, EXPECTATION[self.phi])
         self.saved = (x, key)
         return y
 
@@ -200,7 +201,7 @@ class StochasticGate(RandomLayer):
         x, key = self.last_pass()
         dx = self.buffer(dy.shape)
         if key is None:
-            kernels.activation_backward(dy, x, dx, self.EXPECTATION[self.phi])
+            kernels.activation_backward(dy, x, dx, EXPECTATION[self.phi])
         else:
             kernels.stochastic_gate_backward(dy, x, dx, self.phi, key)
         return dx

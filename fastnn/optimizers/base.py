@@ -85,13 +85,13 @@ class Optimizer:
                 f"model: expected {self.model.label()}, whose state this {type(self).__name__} holds. "
                 f"Received: another model, {model.label()}; make an optimizer for each model"
             )
-        theta = model.theta
+        theta = model.theta[: model.n_trainable]
         self._state = tuple(_zeros_like(theta) for _ in self.state_names)
         self.model = model
         return self
 
     def step(self):
-        """One update of `model.theta` by `model.grad`, which stays as it is."""
+        """One update of `model.theta`, its trainable part, by `model.grad`, which stays as it is."""
         if self._runs is None:
             self._runs = self._divide()
         self.model.grad  # noqa: B018 - zeroes what no backward pass has written
@@ -103,11 +103,11 @@ class Optimizer:
     def _divide(self):
         """`(weight decay, (theta, grad, *state))` of each run of parameters with the same weight decay."""
         model = self._bound()
-        vectors = (model.theta, model.grad, *self._state)
+        vectors = (model.theta[: model.n_trainable], model.grad, *self._state)
         if not self.weight_decay:
             return [(0.0, vectors)]
         runs, start, end = [], 0, 0
-        parameters = list(model.parameters.values())
+        parameters = [p for p in model.parameters.values() if p.trainable]
         for parameter, following in zip(parameters, [*parameters[1:], None]):
             end += parameter.size
             if following is None or following.decay != parameter.decay:
@@ -130,6 +130,8 @@ class Optimizer:
         for name, vector in zip(self.state_names, self._state):
             start = 0
             for path, parameter in self.model.parameters.items():
+                if not parameter.trainable:
+                    break  # the frozen ones come last
                 end = start + parameter.size
                 yield f"{name}.{path}", vector[start:end].reshape(parameter.shape)
                 start = end

@@ -1,4 +1,4 @@
-"""Noise that is a function of (key, element), in NumPy (the notes, S6.3 and S7.8); the words are dropout's."""
+"""Noise as a function of (key, element), in NumPy (the notes, S6.3 and S7.8); the words are dropout's."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def uniform(key, n):
 
 
 def gaussian_noise_forward(x, y, std, key):
-    """`y = x + std z`, z normal: `z = sqrt(-2 log u) cos(2 pi v)` of two uniform numbers (Box & Muller 1958)."""
+    """`y = x + std z`, `z = sqrt(-2 log u) cos(2 pi v)` of two uniform numbers (Box & Muller 1958)."""
     u, v = uniform(key, x.size), uniform(key ^ MASK, x.size)
     z = np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v)
     y[...] = x + std * z.reshape(x.shape)

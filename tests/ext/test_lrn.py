@@ -37,7 +37,9 @@ def test_equals_twin(rows, channels, size, beta, dtype, seed):
     options = dict(size=size, beta=beta, seed=seed)
     shape = (*rows, channels)
     eps = np.finfo(dtype).eps
-    for received, expected in zip(run(compiled, shape, dtype, **options), run(reference, shape, dtype, **options)):
+    for received, expected in zip(
+        run(compiled, shape, dtype, **options), run(reference, shape, dtype, **options)
+    ):
         np.testing.assert_allclose(received, expected, rtol=64 * eps, atol=64 * eps)
 
 

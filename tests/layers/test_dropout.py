@@ -145,7 +145,7 @@ def test_errors(options, message):
 
 
 def test_the_two_scalings():
-    """V14: the same mask; "test" scales in inference instead of in training, so the ratio is keep_prob in both."""
+    """V14: the same mask; "test" scales in inference instead, so the ratio is keep_prob in both."""
     inverted, test = (network(0.2, scaling=scaling) for scaling in ("inverted", "test"))
     np.testing.assert_allclose(
         test.forward(ONES, training=True), 0.8 * inverted.forward(ONES, training=True), rtol=1e-6
@@ -164,7 +164,8 @@ def test_trajectories_of_the_two_scalings_agree():
     models = []
     for scaling in ("inverted", "test"):
         layers = [
-            nn.Dense(8, activation="relu"), nn.Dropout(keep_prob=p, scaling=scaling), nn.Dense(2, use_bias=False),
+            nn.Dense(8, activation="relu"), nn.Dropout(keep_prob=p, scaling=scaling),
+            nn.Dense(2, use_bias=False),
         ]  # fmt: skip
         models.append(nn.Sequential(layers, input_shape=(6,), seed=3, dtype="float64"))
     inverted, test = models
@@ -206,7 +207,7 @@ def test_inference_is_the_mean_over_all_masks_of_a_linear_network(scaling):
 
 
 def test_inference_is_the_geometric_mean_of_softmax_regression():
-    """S6.8: the normalised geometric mean over all masks is the scaled network, the arithmetic mean is not."""
+    """S6.8: the normalised geometric mean over all masks is the scaled network, the mean is not."""
     n, keep_prob = 8, 0.8
     layers = [nn.Dropout(keep_prob=keep_prob, scaling="test"), nn.Dense(5), nn.Softmax()]
     model = nn.Sequential(layers, input_shape=(n,), seed=0, dtype="float64")

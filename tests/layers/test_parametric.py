@@ -118,7 +118,7 @@ def test_swish_learns_its_beta():
     target = x / (1 + np.exp(-2.5 * x))
     layer = nn.Swish(learnable=True)
     model = as_model(layer, (1,))
-    trainer = nn.Trainer(model, nn.SquaredError(), nn.SGD(lr=3.0))
+    trainer = nn.Trainer(model, nn.SquaredError(), nn.SGD(lr=20.0))
     losses = [trainer.train_step(x, target) for _ in range(400)]
     assert losses[-1] < 1e-9
     assert layer.learned.data[0] == pytest.approx(2.5, abs=1e-3)

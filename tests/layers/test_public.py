@@ -9,7 +9,8 @@ from fastnn.layers.activations import DEFAULT_ALPHA, Activation
 BASES = {"Layer", "WeightedLayer", "Model", "Activation"}
 #: PyTorch has nothing to compare with: other random numbers, or no numbers of its own.
 NO_PEER = {
-    "Dropout", "GaussianNoise", "MaskingNoise", "StochasticGate", "Flatten", "Reshape", "Concat", "Sequential",
+    "Dropout", "GaussianNoise", "MaskingNoise", "StochasticGate", "Flatten", "Reshape", "Concat",
+    "Sequential",
 }  # fmt: skip
 
 
@@ -19,7 +20,7 @@ def names_in(node):
     }
 
 
-def tests_of(path):
+def names_by_test(path):
     """For each test function of a file the names it uses, itself or through what it names of the file."""
     own, tests = {}, []
     for node in ast.parse(path.read_text()).body:
@@ -38,7 +39,7 @@ def tests_of(path):
         yield names
 
 
-TESTS = [names for path in sorted(Path(__file__).parent.glob("test_*.py")) for names in tests_of(path)]
+TESTS = [names for path in sorted(Path(__file__).parent.glob("test_*.py")) for names in names_by_test(path)]
 LAYERS = {
     name
     for name in nn.layers.__all__
@@ -46,27 +47,26 @@ LAYERS = {
 } - BASES
 
 
-def tested_with(tool):
+def layers_named_with(tool):
     return set().union(*(names for names in TESTS if tool in names))
 
 
 def test_every_layer_is_checked():
-    assert LAYERS - tested_with("check_layer") == set()
+    assert LAYERS - layers_named_with("check_layer") == set()
 
 
 def test_every_layer_is_compared_with_pytorch():
-    assert LAYERS - tested_with("torch") - NO_PEER == set()
+    assert LAYERS - layers_named_with("torch") - NO_PEER == set()
     assert NO_PEER <= LAYERS
 
 
 def test_every_activation_is_a_layer():
-    """Each name that `activation=` takes is the function of a public layer; the tests of both list them all."""
-    made = [nn.GELU(approximate) for approximate in ("none", "tanh", "sigmoid")] + [nn.ReLU(grad_at_zero=1.0)]
-    for name in LAYERS:
-        if issubclass(getattr(nn, name), Activation) and name != "GELU":
-            made.append(getattr(nn, name)())
+    """Each name that `activation=` takes is the function of a public layer."""
+    made = [nn.GELU(), nn.GELU("tanh"), nn.GELU("sigmoid"), nn.ReLU(grad_at_zero=1.0)]
+    classes = [getattr(nn, name) for name in LAYERS if name != "GELU"]
+    made += [cls() for cls in classes if issubclass(cls, Activation)]
     assert {layer.function for layer in made} == set(DEFAULT_ALPHA)
 
 
 def test_every_public_layer_is_in_the_package():
-    assert LAYERS <= set(nn.__all__)
+    assert set(nn.__all__) >= LAYERS
