@@ -181,7 +181,7 @@ def test_selu_keeps_the_deviation_over_32_layers():
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_positive_activations_tie_the_signs_of_a_sample(name):
-    """S7.2: a unit's weights all move up or all down for one sample; not behind tanh, nor for batches (E47)."""
+    """S7.2: a unit's weights all move up or all down for one sample, not behind tanh or in batches (E47)."""
     layers = [nn.Dense(4, activation=name), nn.Dense(1)]
     model = nn.Sequential(layers, input_shape=(3,), seed=0, dtype="float64")
     rng = np.random.default_rng(0)
