@@ -2,29 +2,39 @@
 #define AT(p) (*(V *)(p))
 #define READ(p) (*(const V *)(p))
 
-/* Mean and sum (x - mean)^2 of a row. The second pass takes the sums about the first one's mean m, which is rounded:
- * mean = m + sum (x - m) / n, and sum (x - m)^2 is too large by (sum (x - m))^2 / n. */
+/* Mean and sum (x - mean)^2 of a row. The first pass sums x - x_0, so that a large mean costs no digits. The second
+ * takes the sums about the first one's mean m, which is rounded: mean = m + sum (x - m) / n, and sum (x - m)^2 is
+ * too large by (sum (x - m))^2 / n. */
 NOINLINE void FN(row_moments)(const T *x, int64_t n, double *mean, double *squares)
 {
+    enum { STRETCH = 128 * VL };  /* longer sums are kept in double */
     const int64_t whole = n - n % VL;
-    V sum = SPLAT(0), rest = SPLAT(0), square = SPLAT(0);
+    V sum = SPLAT(0);
     T s = 0, r = 0, q = 0;
-    for (int64_t i = 0; i < whole; i += VL) sum += READ(x + i);
-    for (int64_t i = whole; i < n; i++) s += x[i];
-    const T m = (FN(vector_sum)(sum) + s) / (T)n;
-    for (int64_t i = 0; i < whole; i += VL) {
-        const V d = READ(x + i) - SPLAT(m);
-        rest += d;
-        square += d * d;
+    for (int64_t i = 0; i < whole; i += VL) sum += READ(x + i) - SPLAT(x[0]);
+    for (int64_t i = whole; i < n; i++) s += x[i] - x[0];
+    const T m = x[0] + (FN(vector_sum)(sum) + s) / (T)n;
+    double off = 0, square = 0;
+    for (int64_t start = 0; start < whole; start += STRETCH) {
+        const int64_t end = start + STRETCH < whole ? start + STRETCH : whole;
+        V rest = SPLAT(0), sq = SPLAT(0);
+        for (int64_t i = start; i < end; i += VL) {
+            const V d = READ(x + i) - SPLAT(m);
+            rest += d;
+            sq += d * d;
+        }
+        off += FN(vector_sum)(rest);
+        square += FN(vector_sum)(sq);
     }
     for (int64_t i = whole; i < n; i++) {
         const T d = x[i] - m;
         r += d;
         q += d * d;
     }
-    const double off = (double)FN(vector_sum)(rest) + r, sq = (double)FN(vector_sum)(square) + q - off * off / (double)n;
+    off += r;
+    square += q - off * off / (double)n;
     *mean = m + off / (double)n;
-    *squares = sq < 0 ? 0 : sq;
+    *squares = square < 0 ? 0 : square;
 }
 
 /* y = (x - mean) inv_std gamma + beta; y may be x. */
