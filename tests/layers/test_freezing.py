@@ -116,6 +116,11 @@ def test_configuration_and_file(tmp_path):
     np.testing.assert_array_equal(loaded.theta, model.theta)
 
 
+def test_summary_counts_them():
+    assert ", 36 of them frozen, " in network(["dense1"]).summary()
+    assert "frozen" not in network().summary()
+
+
 def test_everything_frozen():
     model = network(["dense1", "residual1", "prelu1", "dense2"])
     trainer = nn.Trainer(model, nn.SoftmaxCrossEntropy(), nn.Adam(weight_decay=0.1))
