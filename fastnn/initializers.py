@@ -81,7 +81,10 @@ BY_NAME = {
     )
 }  # fmt: skip
 
-_RECTIFIERS = {"relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "softplus"}
+_RECTIFIERS = {
+    "relu", "leaky_relu", "elu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "softplus", "swish",
+    "hard_swish", "relu_right",
+}  # fmt: skip
 
 
 def get(initializer, activation="linear"):

@@ -19,8 +19,13 @@ FAMILIES = {
         "global_avg_pool2d_forward", "global_avg_pool2d_backward",
     ],
     "normalization": ["batchnorm_forward", "batchnorm_inference", "batchnorm_backward"],
+    "layer_norm": ["layernorm_forward", "layernorm_backward"],
+    "lrn": ["lrn_forward", "lrn_backward"],
     "activations": [
         "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
+    ],
+    "parametric": [
+        "prelu_forward", "prelu_backward", "swish_backward", "maxout_forward", "maxout_backward",
     ],
     "concat": ["concat_forward", "concat_backward"],
     "regression": ["squared_error", "huber"],
@@ -28,6 +33,7 @@ FAMILIES = {
     "margin": ["binary_cross_entropy", "hinge"],
     "divergence": ["kl_divergence"],
     "dropout": ["dropout_forward", "dropout_backward"],
+    "noise": ["gaussian_noise_forward", "stochastic_gate_forward", "stochastic_gate_backward"],
     "optimizers": ["sum_of_squares"],
     "sgd": ["sgd_step", "momentum_step"],
     "adaptive": ["adagrad_step", "rmsprop_step", "adadelta_step"],

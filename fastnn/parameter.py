@@ -15,6 +15,8 @@ class Parameter:
         `initializer(shape, rng) -> array`.
     decay : bool
         Whether weight decay and penalties apply (weights yes; biases and normalisation no).
+    trainable : bool
+        False in a frozen layer (`Layer.trainable`).
     data : ndarray
         Values: a view into `model.theta`, allocated by its first use.
     """
@@ -26,6 +28,8 @@ class Parameter:
         self.shape = tuple(int(n) for n in shape)
         self.initializer = initializer
         self.decay = decay
+        self.trainable = True
+        self.stream = 0  # which of the random streams of the seed gives the first values
         self.owner: Any = None  # the outermost model, which allocates theta and grad
         self._grad: Any = None
         self.fresh = False  # the gradient has been written since zero_grad()

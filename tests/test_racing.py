@@ -56,8 +56,19 @@ LAYERS = {
     **{
         kind.__name__: (kind(), (9,))
         for kind in (nn.ELU, nn.GELU, nn.SELU, nn.LeakyReLU, nn.Linear, nn.ReLU, nn.Sigmoid, nn.SiLU,
-                     nn.Softmax, nn.Softplus, nn.Tanh)
+                     nn.Softmax, nn.Softplus, nn.Tanh, nn.HardSigmoid, nn.HardTanh, nn.HardSwish, nn.Step,
+                     nn.Swish)
     },
+    "prelu": (nn.PReLU(shared=False), (3, 4)),
+    "swish, learned": (nn.Swish(1.5, learnable=True), (9,)),
+    "maxout": (nn.Maxout(5, pieces=3), (6,)),
+    # x and dy are the same numbers: with a small eps dx would be zero but for rounding.
+    "layernorm": (nn.LayerNorm(eps=0.5), (5, 6)),
+    "lrn": (nn.LRN(alpha=0.1), (3, 3, 8)),
+    "gaussiannoise": (nn.GaussianNoise(0.3), (50,)),
+    "maskingnoise": (nn.MaskingNoise(0.7), (50,)),
+    "alphadropout": (nn.AlphaDropout(0.3), (50,)),
+    "gate": (nn.StochasticGate("logistic"), (50,)),
     "dropout": (nn.Dropout(0.3), (50,)),
     "flatten": (nn.Flatten(), (3, 3, 2)),
     "reshape": (nn.Reshape((9, 2)), (3, 3, 2)),

@@ -9,7 +9,7 @@ from cython.parallel cimport prange
 from fastnn._ext.common cimport activation_code, check, real, real_type
 from fastnn._ext.threads cimport threads_for
 from fastnn._ext.vmath cimport (
-    ACT_ELU, ACT_LEAKY_RELU, activate, activate_backward, add_row, dot_row, exp_rows,
+    ACT_ELU, ACT_LEAKY_RELU, ACT_SWISH, activate, activate_backward, add_row, dot_row, exp_rows,
 )
 from libc.stdint cimport int64_t
 
@@ -20,7 +20,7 @@ cdef enum:
     ROWS = 16     # rows of softmax of one owner
 
 #: Names whose derivative is computed from the pre-activation instead of the output.
-SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu"])
+SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu", "swish", "hard_swish", "relu_right"])
 
 
 cdef int check_like(cnp.ndarray x, str name, cnp.ndarray like, str like_name, int typenum) except -1:
@@ -40,7 +40,7 @@ cdef int check_like(cnp.ndarray x, str name, cnp.ndarray like, str like_name, in
 
 cdef inline int threads_of(int64_t n, int act) noexcept nogil:
     """Threads for `n` elements; a function with an exponential costs about as much as 8 multiply-adds."""
-    return threads_for(n if act <= ACT_LEAKY_RELU else 8.0 * n)
+    return threads_for(n if act <= ACT_LEAKY_RELU or act > ACT_SWISH else 8.0 * n)
 
 
 # Forward
@@ -61,7 +61,7 @@ def activation_forward(
     str activation,
     double alpha=0.0,
 ):
-    """y = f(x). `alpha` is the slope of leaky_relu and the scale of elu."""
+    """y = f(x). `alpha` is the slope of leaky_relu, the scale of elu and the beta of swish."""
     cdef int act = activation_code(activation), typenum = real_type(x, "x")
     check(x, "x", -1, typenum)
     check_like(y, "y", x, "x", typenum)
@@ -98,7 +98,8 @@ def activation_backward(
     str activation,
     double alpha=0.0,
 ):
-    """da = dy f'(a). The derivative at 0 is the left one: 0 for relu, alpha for leaky_relu and elu.
+    """da = dy f'(a). The derivative at 0 is the left one: 0 for relu, alpha for leaky_relu and elu; relu_right, the
+    same function as relu, has the right one. At the kinks of the hard_ ones it is that of the outer pieces.
 
     leaky_relu and elu tell the two sides apart by the sign of y, so their alpha must not be negative.
     """

@@ -9,7 +9,8 @@ ACTIVATION_CODES = {
     name: code
     for code, name in enumerate([
         "linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus",
-        "gelu", "gelu_tanh", "gelu_sigmoid", "silu",
+        "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "swish",
+        "hard_sigmoid", "hard_tanh", "hard_swish", "step", "relu_right",
     ])
 }
 cdef dict codes = ACTIVATION_CODES

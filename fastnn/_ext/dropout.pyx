@@ -1,4 +1,7 @@
-"""Dropout (the notes, S6.8), with the scaling in training: y = x / (1 - rate) where kept, 0 elsewhere.
+"""Dropout (the notes, S6.8): y = scale x + shift where an element is kept, a constant elsewhere.
+
+With scale = 1 / (1 - rate), no shift and 0 elsewhere it is dropout with the scaling in training; scale = 1 leaves
+the scaling to prediction, and AlphaDropout uses all of them.
 
 The mask is never stored: the bits of element i are a hash of (key, i), the same in forward and backward,
 for float32 and float64 and for any number of threads. An element is kept if its 32 bits, as an integer,
@@ -16,8 +19,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cnp.import_array()
 
-cdef enum:
-    CHUNK = 8192  # elements of one owner; divides 2^32, where the words of the key change
+ctypedef struct Drop:  # what is the same for all elements
+    double rate, scale, shift, fill
+    uint64_t key
 
 
 cdef uint64_t words_of(uint64_t key, uint64_t block) noexcept nogil:
@@ -28,26 +32,24 @@ cdef uint64_t words_of(uint64_t key, uint64_t block) noexcept nogil:
     return z ^ (z >> 31)
 
 
-cdef void drop_chunk(
-    const real* x, real* y, int64_t first, int64_t n, double rate, uint64_t key
-) noexcept nogil:
-    cdef uint64_t words = words_of(key, <uint64_t>first >> 32)
-    cdef uint32_t least = <uint32_t>min(rint(rate * 4294967296.0), 4294967295.0)
+cdef void drop_chunk(const real* x, real* y, int64_t first, int64_t n, const Drop* d) noexcept nogil:
+    cdef uint64_t words = words_of(d.key, <uint64_t>first >> 32)
+    cdef uint32_t least = <uint32_t>min(rint(d.rate * 4294967296.0), 4294967295.0)
     dropout_row(
         x + first, y + first, n, <uint32_t>first + <uint32_t>words, <uint32_t>(words >> 32), least,
-        <real>(1 / (1 - rate)),
+        <real>d.scale, <real>d.shift, <real>d.fill,
     )
 
 
-cdef void drop(const real* x, real* y, int64_t n, double rate, uint64_t key) noexcept nogil:
+cdef void drop(const real* x, real* y, int64_t n, const Drop* d) noexcept nogil:
     cdef int64_t c, chunks = (n + CHUNK - 1) // CHUNK
     cdef int threads = threads_for(4.0 * n)
     if threads == 1:
         for c in range(chunks):
-            drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), rate, key)
+            drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), d)
         return
     for c in prange(chunks, num_threads=threads, schedule="static"):
-        drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), rate, key)
+        drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), d)
 
 
 def dropout_forward(
@@ -55,21 +57,30 @@ def dropout_forward(
     cnp.ndarray y,  # OUT like x; may be x
     double rate,
     uint64_t key,
+    scale=None,
+    double shift=0.0,
+    double fill=0.0,
 ):
-    """y = x / (1 - rate) with probability 1 - rate, else 0. `key` is an integer from 0 to 2^64 - 1."""
+    """y = scale x + shift with probability 1 - rate, else `fill`. `key` is an integer from 0 to 2^64 - 1.
+
+    scale is by default 1 / (1 - rate), which keeps the mean.
+    """
+    cdef Drop d
     cdef int typenum = real_type(x, "x")
     check(x, "x", -1, typenum)
     check_like(y, "y", x, "x", typenum)
     if not 0 <= rate < 1:
         raise ValueError(f"rate: expected 0 <= rate < 1, the share of elements set to 0. Received: {rate}")
+    d.rate, d.shift, d.fill, d.key = rate, shift, fill, key
+    d.scale = 1 / (1 - rate) if scale is None else scale
     cdef int64_t n = cnp.PyArray_SIZE(x)
     cdef void* px = cnp.PyArray_DATA(x)
     cdef void* py = cnp.PyArray_DATA(y)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            drop[float](<float*>px, <float*>py, n, rate, key)
+            drop[float](<float*>px, <float*>py, n, &d)
         else:
-            drop[double](<double*>px, <double*>py, n, rate, key)
+            drop[double](<double*>px, <double*>py, n, &d)
 
 
 def dropout_backward(
@@ -77,8 +88,9 @@ def dropout_backward(
     cnp.ndarray dx,  # OUT like dy; may be dy
     double rate,
     uint64_t key,
+    scale=None,
 ):
     """The same mask and factor for the gradient."""
     if dy is None or dx is None:
         raise TypeError("dropout_backward: expected arrays dy and dx. Received: None")
-    dropout_forward(dy, dx, rate, key)
+    dropout_forward(dy, dx, rate, key, scale)

@@ -56,9 +56,10 @@
   #define HIDE(x) (void)0
 #endif
 
-/* Activations by number; activations.pyx has the same list by name. */
+/* Activations by number; common.pyx has the same list by name. */
 enum {
     ACT_LINEAR = 0, ACT_RELU, ACT_LEAKY_RELU, ACT_ELU, ACT_SELU, ACT_SIGMOID, ACT_TANH,
-    ACT_SOFTPLUS, ACT_GELU, ACT_GELU_TANH, ACT_GELU_SIGMOID, ACT_SILU
+    ACT_SOFTPLUS, ACT_GELU, ACT_GELU_TANH, ACT_GELU_SIGMOID, ACT_SILU, ACT_SWISH,
+    ACT_HARD_SIGMOID, ACT_HARD_TANH, ACT_HARD_SWISH, ACT_STEP, ACT_RELU_RIGHT
 };
 #endif

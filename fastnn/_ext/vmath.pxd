@@ -16,10 +16,10 @@ cdef extern from "vmath.h" nogil:
     float squared_row_f32(const float* p, const float* t, float* d, int64_t n, float scale)
     double squared_row_f64(const double* p, const double* t, double* d, int64_t n, double scale)
     void dropout_row_f32(const float* x, float* y, int64_t n, uint32_t first, uint32_t high, uint32_t least,
-                         float scale)
+                         float scale, float shift, float fill)
     void dropout_row_f64(const double* x, double* y, int64_t n, uint32_t first, uint32_t high, uint32_t least,
-                         double scale)
-    int ACT_LEAKY_RELU, ACT_ELU
+                         double scale, double shift, double fill)
+    int ACT_LEAKY_RELU, ACT_ELU, ACT_SIGMOID, ACT_SWISH
 
 
 cdef inline void activate(const real* x, real* y, int64_t n, int act, real alpha) noexcept nogil:
@@ -69,9 +69,9 @@ cdef inline real squared_row(const real* p, const real* t, real* d, int64_t n, r
 
 
 cdef inline void dropout_row(
-    const real* x, real* y, int64_t n, uint32_t first, uint32_t high, uint32_t least, real scale
+    const real* x, real* y, int64_t n, uint32_t first, uint32_t high, uint32_t least, real scale, real shift, real fill
 ) noexcept nogil:
     if real is float:
-        dropout_row_f32(x, y, n, first, high, least, scale)
+        dropout_row_f32(x, y, n, first, high, least, scale, shift, fill)
     else:
-        dropout_row_f64(x, y, n, first, high, least, scale)
+        dropout_row_f64(x, y, n, first, high, least, scale, shift, fill)

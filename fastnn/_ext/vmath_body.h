@@ -131,9 +131,9 @@ INLINE V FN(gate)(V x, int act, V *slope)
 
 INLINE V FN(activation)(V x, int act, V alpha)
 {
-    V slope;
+    V slope, s;
     switch (act) {
-    case ACT_RELU: return SELECT(x <= 0, SPLAT(0), x);
+    case ACT_RELU: case ACT_RELU_RIGHT: return SELECT(x <= 0, SPLAT(0), x);
     case ACT_LEAKY_RELU: return SELECT(x <= 0, alpha * x, x);
     case ACT_ELU:
         return SELECT(x <= 0, alpha * FN(expm1_small)(FN(at_least)(FN(at_most)(x, 0), FN(K).expm1_min)), x);
@@ -146,11 +146,20 @@ INLINE V FN(activation)(V x, int act, V alpha)
     case ACT_GELU_TANH: case ACT_GELU_SIGMOID: case ACT_SILU:
         x = FN(at_least)(x, -GATE_FAR);
         return x * FN(sigmoid)(FN(gate)(x, act, &slope), NULL);
+    case ACT_SWISH: /* where sigma is 0 so is the product, for an infinite x too */
+        s = FN(sigmoid)(alpha * x, NULL);
+        return SELECT(s == 0, SPLAT(0), x * s);
+    case ACT_HARD_SIGMOID: return FN(at_most)(FN(at_least)(x + SPLAT(3), 0), 6) * SPLAT(1.0 / 6);
+    case ACT_HARD_TANH: return FN(at_most)(FN(at_least)(x, -1), 1);
+    case ACT_HARD_SWISH:
+        x = FN(at_least)(x, -3);
+        return x * (FN(at_most)(x + SPLAT(3), 6) * SPLAT(1.0 / 6));
+    case ACT_STEP: return SELECT(x >= 0, SPLAT(1), SELECT(x < 0, SPLAT(0), x));
     default: return x;
     }
 }
 
-/* da = dy f'(a), from y = f(a), or from a itself for the gelus and silu. */
+/* da = dy f'(a), from y = f(a), or from a itself for the names in SAVES_INPUT. */
 INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
 {
     V y = saved, x, s, slope, ds;
@@ -170,6 +179,15 @@ INLINE V FN(activation_slope)(V dy, V saved, int act, V alpha)
         x = FN(at_most)(FN(at_least)(saved, -GATE_FAR), GATE_FAR);
         s = FN(sigmoid)(FN(gate)(x, act, &slope), &ds);
         return dy * (s + x * ds * slope);
+    case ACT_SWISH:
+        s = FN(sigmoid)(alpha * saved, &ds);
+        return dy * (s + SELECT(ds == 0, SPLAT(0), saved * ds) * alpha);
+    case ACT_HARD_SIGMOID: return SELECT(y <= 0, SPLAT(0), SELECT(y >= 1, SPLAT(0), dy * SPLAT(1.0 / 6)));
+    case ACT_HARD_TANH: return SELECT(y <= -1, SPLAT(0), SELECT(y >= 1, SPLAT(0), dy));
+    case ACT_HARD_SWISH: /* 2 x / 6 + 3 / 6 between the kinks */
+        return SELECT(saved <= -3, SPLAT(0), SELECT(saved >= 3, dy, dy * (saved * SPLAT(1.0 / 3) + SPLAT(0.5))));
+    case ACT_STEP: return SPLAT(0);
+    case ACT_RELU_RIGHT: return SELECT(saved < 0, SPLAT(0), dy);
     default: return dy;
     }
 }
@@ -187,7 +205,8 @@ NOINLINE void FN(activate)(const T *x, T *y, int64_t n, int act, T alpha)
     switch (act) {
     FORWARD(ACT_RELU) FORWARD(ACT_LEAKY_RELU) FORWARD(ACT_ELU) FORWARD(ACT_SELU) FORWARD(ACT_SIGMOID)
     FORWARD(ACT_TANH) FORWARD(ACT_SOFTPLUS) FORWARD(ACT_GELU) FORWARD(ACT_GELU_TANH)
-    FORWARD(ACT_GELU_SIGMOID) FORWARD(ACT_SILU)
+    FORWARD(ACT_GELU_SIGMOID) FORWARD(ACT_SILU) FORWARD(ACT_SWISH) FORWARD(ACT_HARD_SIGMOID)
+    FORWARD(ACT_HARD_TANH) FORWARD(ACT_HARD_SWISH) FORWARD(ACT_STEP) FORWARD(ACT_RELU_RIGHT)
     default:
         if (x != y) memmove(y, x, (size_t)n * sizeof(T));
         return;
@@ -214,7 +233,8 @@ NOINLINE void FN(activate_backward)(const T *dy, const T *saved, T *da, int64_t 
     switch (act) {
     BACKWARD(ACT_RELU) BACKWARD(ACT_LEAKY_RELU) BACKWARD(ACT_ELU) BACKWARD(ACT_SELU) BACKWARD(ACT_SIGMOID)
     BACKWARD(ACT_TANH) BACKWARD(ACT_SOFTPLUS) BACKWARD(ACT_GELU) BACKWARD(ACT_GELU_TANH)
-    BACKWARD(ACT_GELU_SIGMOID) BACKWARD(ACT_SILU)
+    BACKWARD(ACT_GELU_SIGMOID) BACKWARD(ACT_SILU) BACKWARD(ACT_SWISH) BACKWARD(ACT_HARD_SIGMOID)
+    BACKWARD(ACT_HARD_TANH) BACKWARD(ACT_HARD_SWISH) BACKWARD(ACT_STEP) BACKWARD(ACT_RELU_RIGHT)
     default:
         if (dy != da) memmove(da, dy, (size_t)n * sizeof(T));
         return;
@@ -340,8 +360,9 @@ INLINE VU FN(mix)(VU h)
     return h ^ (h >> 16);
 }
 
-/* y_i = scale x_i where mix(mix(first + i) ^ high) >= least, else 0; y may be x. */
-NOINLINE void FN(dropout_row)(const T *x, T *y, int64_t n, uint32_t first, uint32_t high, uint32_t least, T scale)
+/* y_i = scale x_i + shift where mix(mix(first + i) ^ high) >= least, else fill; y may be x. */
+NOINLINE void FN(dropout_row)(const T *x, T *y, int64_t n, uint32_t first, uint32_t high, uint32_t least, T scale,
+    T shift, T fill)
 {
     U lanes[VL];
     T t[VL] = {0};
@@ -352,8 +373,8 @@ NOINLINE void FN(dropout_row)(const T *x, T *y, int64_t n, uint32_t first, uint3
         const int64_t left = n - i;
         if (left < VL) memcpy(t, x + i, (size_t)left * sizeof(T));
         VU h = FN(mix)(FN(mix)((lane + (uint32_t)(first + (uint32_t)i)) & 0xffffffffu) ^ high);
-        V v = SPLAT(scale) * *(const V *)(left < VL ? t : x + i);
-        v = SELECT(h >= least, v, SPLAT(0));
+        V v = SPLAT(scale) * *(const V *)(left < VL ? t : x + i) + SPLAT(shift);
+        v = SELECT(h >= least, v, SPLAT(fill));
         if (left < VL) {
             memcpy(t, &v, sizeof t);
             memcpy(y + i, t, (size_t)left * sizeof(T));

@@ -5,6 +5,9 @@ from .activations import (
     GELU,
     SELU,
     Activation,
+    HardSigmoid,
+    HardSwish,
+    HardTanh,
     LeakyReLU,
     Linear,
     ReLU,
@@ -12,6 +15,7 @@ from .activations import (
     SiLU,
     Softmax,
     Softplus,
+    Step,
     Tanh,
 )
 from .base import Layer, WeightedLayer, from_config, to_config
@@ -19,16 +23,22 @@ from .containers import Concat, Residual, Sequential
 from .conv import Conv2D
 from .dense import Dense
 from .dropout import Dropout
+from .layer_norm import LayerNorm
+from .lrn import LRN
 from .model import Model
+from .noise import AlphaDropout, GaussianNoise, MaskingNoise, StochasticGate
 from .normalization import BatchNorm
+from .parametric import Maxout, PReLU, Swish
 from .pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .reshape import Flatten, Reshape
 
 __all__ = [
     "ELU",
     "GELU",
+    "LRN",
     "SELU",
     "Activation",
+    "AlphaDropout",
     "AvgPool2D",
     "BatchNorm",
     "Concat",
@@ -36,12 +46,20 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "GlobalAvgPool2D",
+    "HardSigmoid",
+    "HardSwish",
+    "HardTanh",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "MaskingNoise",
     "MaxPool2D",
+    "Maxout",
     "Model",
+    "PReLU",
     "ReLU",
     "Reshape",
     "Residual",
@@ -50,6 +68,9 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Step",
+    "StochasticGate",
+    "Swish",
     "Tanh",
     "WeightedLayer",
     "from_config",

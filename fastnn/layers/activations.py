@@ -6,7 +6,8 @@ from .base import Layer
 #: Names accepted by `activation=`, with the value of their parameter.
 DEFAULT_ALPHA = {
     "linear": 0.0, "relu": 0.0, "leaky_relu": 0.01, "elu": 1.0, "selu": 0.0, "sigmoid": 0.0, "tanh": 0.0,
-    "softplus": 0.0, "gelu": 0.0, "gelu_tanh": 0.0, "gelu_sigmoid": 0.0, "silu": 0.0,
+    "softplus": 0.0, "gelu": 0.0, "gelu_tanh": 0.0, "gelu_sigmoid": 0.0, "silu": 0.0, "swish": 1.0,
+    "hard_sigmoid": 0.0, "hard_tanh": 0.0, "hard_swish": 0.0, "step": 0.0, "relu_right": 0.0,
 }  # fmt: skip
 
 
@@ -53,12 +54,30 @@ class Linear(Activation):
 
 
 class ReLU(Activation):
-    """`f(x) = max(0, x)`; derivative 0 at 0 (S7.4; Nair & Hinton 2010)."""
+    """`f(x) = max(0, x)` (S7.4; Nair & Hinton 2010).
+
+    The derivative at 0 may be any number from 0 to 1. Frameworks take 0; the notes take 1.
+
+    Parameters
+    ----------
+    grad_at_zero : {0.0, 1.0}
+        With 1 the layer keeps its input instead of its output; by name it is `activation="relu_right"`.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> model = nn.Sequential([nn.ReLU(grad_at_zero=1.0)], input_shape=(3,))
+    >>> model.forward(np.array([[-1, 0, 1]], np.float32)), model.backward(np.ones((1, 3), np.float32))
+    (array([[0., 0., 1.]], dtype=float32), array([[0., 1., 1.]], dtype=float32))
+    """
 
     kind = "relu"
 
-    def __init__(self, name=None):
-        super().__init__("relu", name=name)
+    def __init__(self, grad_at_zero=0.0, name=None):
+        if grad_at_zero not in (0, 1):
+            raise ValueError(f"ReLU: grad_at_zero: expected 0.0 or 1.0. Received: {grad_at_zero!r}")
+        self.grad_at_zero = float(grad_at_zero)
+        super().__init__("relu_right" if grad_at_zero else "relu", name=name)
 
 
 class LeakyReLU(Activation):
@@ -86,7 +105,12 @@ class ELU(Activation):
 
 
 class SELU(Activation):
-    """ELU with the scale and alpha that keep mean 0 and variance 1 (S7.10; Klambauer et al. 2017)."""
+    """`f(x) = lambda x` for x > 0, `lambda alpha (exp(x) - 1)` otherwise (S7.10; Klambauer et al. 2017).
+
+    lambda = 1.0507 and alpha = 1.6733 are such that mean 0 and variance 1 of its input are those of its
+    output. That takes standardised data, `lecun_normal` weights (which `"auto"` chooses) and AlphaDropout
+    instead of Dropout.
+    """
 
     kind = "selu"
 
@@ -95,7 +119,12 @@ class SELU(Activation):
 
 
 class Sigmoid(Activation):
-    """`f(x) = 1 / (1 + exp(-x))`, `f' = f (1 - f)` (S2.13, S7.2)."""
+    """`f(x) = 1 / (1 + exp(-x))`, `f' = f (1 - f)` (S2.13, S7.2).
+
+    Its values lie in the open interval (0, 1), though large ones round to 1. f' is at most 1/4, so ten of
+    them in a row multiply a gradient by less than 1e-6. What follows sees positive inputs only: for one
+    sample all weights of a unit have gradients of one sign; the sum over a batch may mix them.
+    """
 
     kind = "sigmoid"
 
@@ -104,7 +133,7 @@ class Sigmoid(Activation):
 
 
 class Tanh(Activation):
-    """`f(x) = tanh(x)`, `f' = 1 - f^2` (S2.13, S7.3)."""
+    """`f(x) = tanh(x)`, in the open interval (-1, 1), `f' = 1 - f^2` (S2.13, S7.3)."""
 
     kind = "tanh"
 
@@ -149,6 +178,76 @@ class SiLU(Activation):
 
     def __init__(self, name=None):
         super().__init__("silu", name=name)
+
+
+class HardSigmoid(Activation):
+    """`f(x) = min(max(x + 3, 0), 6) / 6`, a sigmoid of three lines (as in PyTorch; S7.2).
+
+    The derivative is 1/6 between -3 and 3, 0 elsewhere and at the kinks.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> nn.Sequential([nn.HardSigmoid()], (5,)).predict(np.array([[-4, -1, 0, 1, 4]], np.float32))
+    array([[0.    , 0.3333, 0.5   , 0.6667, 1.    ]], dtype=float32)
+    """
+
+    kind = "hard_sigmoid"
+
+    def __init__(self, name=None):
+        super().__init__("hard_sigmoid", name=name)
+
+
+class HardTanh(Activation):
+    """`f(x) = min(max(x, -1), 1)`; derivative 0 at the kinks (Collobert 2004; S7.3).
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> nn.Sequential([nn.HardTanh()], (5,)).predict(np.array([[-4, -1, 0, 1, 4]], np.float32))
+    array([[-1., -1.,  0.,  1.,  1.]], dtype=float32)
+    """
+
+    kind = "hard_tanh"
+
+    def __init__(self, name=None):
+        super().__init__("hard_tanh", name=name)
+
+
+class HardSwish(Activation):
+    """`f(x) = x min(max(x + 3, 0), 6) / 6`, SiLU with the hard sigmoid (Howard et al. 2019; S7.11).
+
+    The derivative is `x / 3 + 1 / 2` between -3 and 3, 0 up to -3 and 1 from 3 on.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> nn.Sequential([nn.HardSwish()], (5,)).predict(np.array([[-4, -1, 0, 1, 4]], np.float32))
+    array([[-0.    , -0.3333,  0.    ,  0.6667,  4.    ]], dtype=float32)
+    """
+
+    kind = "hard_swish"
+
+    def __init__(self, name=None):
+        super().__init__("hard_swish", name=name)
+
+
+class Step(Activation):
+    """`f(x) = 1` for x >= 0, 0 below: a perceptron's (S1.2), to look at, not to train.
+
+    The derivative is 0 everywhere, so nothing before it learns.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> nn.Sequential([nn.Step()], (5,)).predict(np.array([[-4, -1, 0, 1, 4]], np.float32))
+    array([[0., 0., 1., 1., 1.]], dtype=float32)
+    """
+
+    kind = "step"
+
+    def __init__(self, name=None):
+        super().__init__("step", name=name)
 
 
 class Softmax(Layer):

@@ -40,9 +40,28 @@ class Layer:
         self.saved: Any = None
         self.workspace: Any = None  # of the outermost model, like dtype
         self.dtype: Any = None
+        self._trainable = True
         self.index = 0  # position in the model; random layers draw from it
         self.own_parameters = {}
         self.own_buffers = {}  # name -> array that is saved but not trained
+
+    @property
+    def trainable(self):
+        """Whether training changes its parameters; False, set before the model is built, freezes them.
+
+        A frozen layer's parameters lie behind the others in `theta`, and optimizers leave them alone. Layers
+        inside it are frozen too, and a frozen BatchNorm keeps to its running statistics.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable):
+        if self.workspace is not None:
+            raise RuntimeError(
+                f"{self.label()}: trainable: expected to be set before the model is built, which places the "
+                "parameters. Set it on the layer first, or build the model again and load_state_dict"
+            )
+        self._trainable = bool(trainable)
 
     # To be written by a layer
 
@@ -152,7 +171,8 @@ class Layer:
 
 def to_config(layer):
     """A layer as JSON can hold it."""
-    return {"class": type(layer).__name__, "config": layer.config()}
+    config = {"class": type(layer).__name__, "config": layer.config()}
+    return config if layer.trainable else config | {"trainable": False}
 
 
 def from_config(config):
@@ -163,7 +183,10 @@ def from_config(config):
             f"layer class: expected one of {', '.join(sorted(REGISTRY))}. Received: {name!r}; "
             "if the class is your own, import the module that defines it before loading"
         )
-    return REGISTRY[name](**{key: _from_json(v) for key, v in config["config"].items()})
+    layer = REGISTRY[name](**{key: _from_json(v) for key, v in config["config"].items()})
+    if not config.get("trainable", True):  # not by the setter: a whole model is built already
+        layer._trainable = False
+    return layer
 
 
 def _to_json(value):
@@ -185,6 +208,11 @@ def resolve_activation(activation):
     from .activations import DEFAULT_ALPHA, Activation
 
     if isinstance(activation, Activation):
+        if getattr(activation, "learnable", False):
+            raise ValueError(
+                f"activation: expected one without a parameter of its own. Received: {activation!r}; "
+                "put it behind the layer"
+            )
         return activation.function, activation.alpha
     if not isinstance(activation, str) or activation not in DEFAULT_ALPHA:
         raise ValueError(
@@ -259,6 +287,25 @@ def pair(value, name, layer):
     if len(values) != 2:
         raise ValueError(f"{layer}: {name}: expected a number or a pair. Received: {value!r}")
     return tuple(positive_int(v, name, layer) for v in values)
+
+
+def checked_seed(seed):
+    """A seed as an int: random if None, drawn if a Generator."""
+    if seed is None or isinstance(seed, np.random.Generator):
+        return int(np.random.default_rng(seed).integers(2**31))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed: expected None, an integer of at least 0 or a Generator. Received: {seed!r}")
+    return int(seed)
+
+
+def checked_shape(input_shape):
+    """A tuple of int, or the error that it is not the shape of a sample."""
+    if not isinstance(input_shape, (tuple, list)):
+        hint = f"; write ({input_shape},)" if isinstance(input_shape, int) else ""
+        raise TypeError(
+            f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}"
+        )
+    return tuple(positive_int(n, "input_shape", "model") for n in input_shape)
 
 
 __all__ = ["Layer", "NotBuiltError", "ShapeError", "WeightedLayer", "from_config", "to_config"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import NotBuiltError, ShapeError
 from ..workspace import Workspace, aligned_empty
-from .base import Layer, from_config, positive_int, to_config
+from .base import Layer, checked_seed, checked_shape, from_config, positive_int, to_config
 
 #: Bytes of one activation that `predict` allows itself.
 PREDICT_BYTES = 64 * 2**20
@@ -18,9 +18,13 @@ class Model(Layer):
 
     Attributes
     ----------
-    theta, grad : ndarray (n_parameters,)
-        All trainable parameters in one vector, and the loss's gradient; the layers' parameters are views
-        (the notes' theta and its gradient, S2.3). `grad` is allocated by its first use.
+    theta : ndarray (n_parameters,)
+        All parameters in one vector, those of frozen layers last; the layers' parameters are views
+        (the notes' theta, S2.3). A layer is frozen by `layer.trainable = False` before the model is built.
+    grad : ndarray (n_trainable,)
+        The loss's gradient, allocated by its first use.
+    n_trainable : int
+        How many numbers of theta training moves: the first ones.
     parameters : dict of str to Parameter
         `"conv1.weight"` -> parameter.
     buffers : dict of str to ndarray
@@ -32,14 +36,15 @@ class Model(Layer):
         if not isinstance(layers, (list, tuple)):
             raise TypeError(f"layers: expected a list of layers. Received: {layers!r}")
         self.layers = [self._checked(layer) for layer in layers]
-        self.seed = _seed(seed)
+        self.seed = checked_seed(seed)
         self.model_dtype = np.dtype(dtype)
         if self.model_dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype: expected 'float32' or 'float64'. Received: {dtype!r}")
-        self.given_shape = None if input_shape is None else _shape(input_shape)
+        self.given_shape = None if input_shape is None else checked_shape(input_shape)
         self.is_root = True
         self.parameters, self.buffers = {}, {}
         self._theta = self._grad = None
+        self.n_trainable = 0
         self._name_children()
         if self.given_shape is not None:
             self.build_model(self.given_shape)
@@ -86,33 +91,45 @@ class Model(Layer):
         self.workspace = Workspace(self.seed)
         self.build(input_shape)
         self.parameters, self.buffers = {}, {}
+        everything: list[tuple[str, Any]] = []
         for index, (path, layer) in enumerate(self.walk()):
             layer.workspace, layer.dtype, layer.index = self.workspace, self.model_dtype, index
             for name, parameter in layer.own_parameters.items():
                 parameter.owner = self
-                self.parameters[f"{path}.{name}"] = parameter
+                parameter.stream = len(everything)
+                everything.append((f"{path}.{name}", parameter))
             for name in layer.own_buffers:
                 layer.own_buffers[name] = layer.own_buffers[name].astype(self.model_dtype)
                 self.buffers[f"{path}.{name}"] = layer.own_buffers[name]
+        for layer in [layer for _, layer in self.walk() if not layer.trainable]:
+            for _, inner in layer.walk():
+                inner._trainable = False
+                for parameter in inner.own_parameters.values():
+                    parameter.trainable = False
+        # The frozen ones last, so that those that an optimizer moves lie side by side.
+        self.parameters = dict(sorted(everything, key=lambda entry: not entry[1].trainable))
         self._all = list(self.parameters.values())
+        self.n_trainable = sum(parameter.size for parameter in self._all if parameter.trainable)
         largest = max(math.prod(layer.output_shape) for _, layer in self.walk()) * self.model_dtype.itemsize
         self._predict_batch = min(512, max(1, PREDICT_BYTES // max(1, largest)))
 
     def allocate_parameters(self):
-        """Allocate and initialise `theta`: parameter i draws from stream i of the seed."""
+        """Allocate and initialise `theta`: parameter i of the layers draws from stream i of the seed."""
         if self._theta is not None:
             return
         self._theta = self._views("data")
         streams = np.random.SeedSequence(self.seed).spawn(len(self._all))
-        for parameter, stream in zip(self._all, streams):
-            parameter.data[...] = parameter.initializer(parameter.shape, np.random.default_rng(stream))
+        for parameter in self._all:
+            rng = np.random.default_rng(streams[parameter.stream])
+            parameter.data[...] = parameter.initializer(parameter.shape, rng)
 
     def allocate_gradients(self):
         """Allocate `grad`, all zero."""
         self.allocate_parameters()
         if self._grad is None:
-            self._grad = self._views("_grad")
-            self._grad[:] = 0
+            whole = self._views("_grad")
+            whole[:] = 0
+            self._grad = whole[: self.n_trainable]
 
     def _views(self, attribute):
         vector = aligned_empty((self.n_parameters,), self.model_dtype)
@@ -124,7 +141,7 @@ class Model(Layer):
 
     @property
     def n_parameters(self):
-        """Number of trainable numbers; counted without allocating them."""
+        """Number of parameters, frozen ones too; counted without allocating them."""
         return sum(parameter.size for parameter in self.parameters.values())
 
     @property
@@ -365,25 +382,6 @@ class Model(Layer):
 
     def __len__(self):
         return len(self.layers)
-
-
-def _seed(seed):
-    """A seed as an int: random if None, drawn if a Generator."""
-    if seed is None or isinstance(seed, np.random.Generator):
-        return int(np.random.default_rng(seed).integers(2**31))
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed: expected None, an integer of at least 0 or a Generator. Received: {seed!r}")
-    return int(seed)
-
-
-def _shape(input_shape):
-    """A tuple of int, or the error that it is not the shape of a sample."""
-    if not isinstance(input_shape, (tuple, list)):
-        hint = f"; write ({input_shape},)" if isinstance(input_shape, int) else ""
-        raise TypeError(
-            f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}"
-        )
-    return tuple(positive_int(n, "input_shape", "model") for n in input_shape)
 
 
 def _with_state(config, state):

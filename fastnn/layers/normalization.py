@@ -92,7 +92,7 @@ class BatchNorm(Layer):
         """`function(normalized x + other)`, and what backward needs is kept."""
         y, gamma, beta = self.buffer(x.shape), self.gamma.data, self.beta.data
         running, mean, inv_std = (self.running_mean, self.running_var), None, None
-        if training:
+        if training and self.trainable:
             mean, inv_std = self.buffer(gamma.shape), self.buffer(gamma.shape)
             kernels.batchnorm_forward(
                 x, gamma, beta, y, mean, inv_std, *running, self.momentum, self.eps, function, alpha, other

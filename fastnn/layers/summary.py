@@ -40,7 +40,7 @@ def summary(model):
     """One row a layer: output shape, parameters, multiply-adds and activation memory of one sample."""
     width = model.dtype.itemsize
     rows = [("layer", "output shape", "parameters", "multiply-adds", "memory")]
-    n_parameters = total_macs = total_memory = 0
+    n_parameters = n_frozen = total_macs = total_memory = 0
     for path, layer in model.walk():
         own = sum(parameter.size for parameter in layer.own_parameters.values())
         if path and layer.children():
@@ -53,6 +53,7 @@ def summary(model):
             size *= n
         macs = layer.multiply_adds()
         n_parameters += own
+        n_frozen += 0 if layer.trainable else own
         total_macs += macs
         total_memory += size * width
         rows.append(
@@ -64,10 +65,11 @@ def summary(model):
                 f"{readable(size * width)}B",
             )
         )
+    frozen = f", {n_frozen:,} of them frozen" if n_frozen else ""
     return "\n".join(
         [
             *ruled(aligned(rows, left=2)),
-            f"input {model.input_shape}, {n_parameters:,} parameters ({readable(n_parameters * width)}B), "
-            f"{total_macs:,} multiply-adds and {readable(total_memory)}B of activations per sample",
+            f"input {model.input_shape}, {n_parameters:,} parameters ({readable(n_parameters * width)}B)"
+            f"{frozen}, {total_macs:,} multiply-adds and {readable(total_memory)}B of activations per sample",
         ]
     )

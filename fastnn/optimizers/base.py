@@ -150,7 +150,7 @@ class Optimizer:
                 f"model: expected {self.model.label()}, whose state this {type(self).__name__} holds. "
                 f"Received: another model, {model.label()}; make an optimizer for each model"
             )
-        theta = model.theta
+        theta = model.theta[: model.n_trainable]
         for pattern in self.groups or ():
             if not any(fnmatchcase(path, pattern) for path in model.parameters):
                 raise ValueError(
@@ -162,7 +162,7 @@ class Optimizer:
         return self
 
     def step(self, closure=None):
-        """One update of `model.theta` by `model.grad`, which stays as it is.
+        """One update of `model.theta`, its trainable part, by `model.grad`, which stays as it is.
 
         Parameters
         ----------
@@ -192,14 +192,14 @@ class Optimizer:
     def _divide(self):
         """`(factor of lr, weight decay, (theta, grad, *state))` of each run of parameters that are alike."""
         model = self._bound()
-        vectors = (model.theta, model.grad, *self._state)
+        vectors = (model.theta[: model.n_trainable], model.grad, *self._state)
         alone = self.clip_norm is not None  # then each parameter has a length of its own
 
         def kind(parameter):
             number, (setting, _) = parameter
             return setting, number if alone else 0
 
-        parameters = [(self._setting(path, p), p.size) for path, p in model.parameters.items()]
+        parameters = [(self._setting(path, p), p.size) for path, p in model.parameters.items() if p.trainable]
         runs, start = [], 0
         for (setting, _), alike in groupby(enumerate(parameters), kind):
             end = start + sum(size for _, (_, size) in alike)
@@ -232,6 +232,8 @@ class Optimizer:
         for name, vector in zip(self.state_names, self._state):
             start = 0
             for path, parameter in self.model.parameters.items():
+                if not parameter.trainable:
+                    break  # the frozen ones come last
                 end = start + parameter.size
                 yield f"{name}.{path}", vector[start:end].reshape(parameter.shape)
                 start = end

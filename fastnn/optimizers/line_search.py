@@ -64,7 +64,7 @@ class Search(Optimizer):
         def move(lr):
             np.copyto(model.theta, self._start)
             if lr:
-                kernels.sgd_step(model.theta, model.grad, lr)
+                kernels.sgd_step(model.theta[: model.n_trainable], model.grad, lr)
 
         def loss_at(lr):
             move(lr)

@@ -1,6 +1,6 @@
 """Activations, their derivatives and softmax in NumPy (the notes, S2.5, S2.13 and S7).
 
-`alpha` is the slope of leaky_relu and the scale of elu; the others ignore it.
+`alpha` is the slope of leaky_relu, the scale of elu and the beta of swish; the others ignore it.
 """
 
 import math
@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 #: Names whose derivative is computed from the pre-activation instead of the output.
-SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu"])
+SAVES_INPUT = frozenset(["gelu", "gelu_tanh", "gelu_sigmoid", "silu", "swish", "hard_swish", "relu_right"])
 
 SELU_LAMBDA, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 erfc = np.vectorize(math.erfc, otypes=[np.float64])
@@ -30,6 +30,18 @@ def gate(x, activation):
     return x, 1.0
 
 
+def swish(x, beta):
+    """x sigma(beta x); where sigma is 0 so is the product, for an infinite x too."""
+    s = sigmoid(beta * x)
+    return s * np.where(s == 0, 0, x)
+
+
+def swish_slope(x, beta):
+    """sigma + beta x sigma (1 - sigma)"""
+    s, ds = sigmoid(beta * x), sigmoid(beta * x) * sigmoid(-beta * x)
+    return s + beta * np.where(ds == 0, 0, x) * ds
+
+
 def activation_forward(x, y, activation, alpha=0.0):
     """`y = f(x)`; y may be x."""
     below = np.maximum(x, -1e4)  # where the gates are 0; -inf * 0 would be NaN
@@ -43,6 +55,12 @@ def activation_forward(x, y, activation, alpha=0.0):
         "tanh": lambda: np.tanh(x),
         "softplus": lambda: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
         "gelu": lambda: below * erfc(-below / math.sqrt(2)) / 2,
+        "swish": lambda: swish(x, alpha),
+        "hard_sigmoid": lambda: np.clip(x + 3, 0, 6) / 6,
+        "hard_tanh": lambda: np.clip(x, -1, 1),
+        "hard_swish": lambda: np.maximum(x, -3) * (np.clip(x + 3, 0, 6) / 6),
+        "step": lambda: np.where(x >= 0, 1, np.where(x < 0, 0, x)),
+        "relu_right": lambda: np.where(x <= 0, 0, x),
     }.get(activation, lambda: below * sigmoid(gate(below, activation)[0]))()
 
 
@@ -67,6 +85,12 @@ def activation_backward(dy, saved, da, activation, alpha=0.0):
         "tanh": lambda: dy * (1 - y**2),
         "softplus": lambda: dy * -np.expm1(-y),
         "gelu": lambda: dy * gelu_slope(x),
+        "swish": lambda: dy * swish_slope(saved, alpha),
+        "hard_sigmoid": lambda: np.where((y <= 0) | (y >= 1), 0, dy / 6),
+        "hard_tanh": lambda: np.where((y <= -1) | (y >= 1), 0, dy),
+        "hard_swish": lambda: np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (x / 3 + 0.5))),
+        "step": lambda: np.zeros_like(dy),
+        "relu_right": lambda: np.where(x < 0, 0, dy),
     }.get(activation, lambda: dy * gate_slope(x))()
 
 

@@ -1,4 +1,4 @@
-"""Dropout in NumPy (the notes, S6.8), with the scaling in training, so that predicting needs none.
+"""Dropout in NumPy (the notes, S6.8): by default with the scaling in training, so that predicting needs none.
 
 The mask is not drawn from a generator with a state but computed: the bits of element i are a hash of
 (key, i). Forward and backward find the same mask again, and so does any number of threads.
@@ -35,12 +35,16 @@ def random_bits(key, n):
     return bits
 
 
-def dropout_forward(x, y, rate, key):
-    """`y = x / (1 - rate)` where the element is kept, 0 elsewhere; kept with probability 1 - rate."""
+def dropout_forward(x, y, rate, key, scale=None, shift=0.0, fill=0.0):
+    """`y = scale x + shift` where the element is kept, `fill` elsewhere; kept with probability 1 - rate.
+
+    scale is by default 1 / (1 - rate), which keeps the mean.
+    """
     kept = random_bits(key, x.size).reshape(x.shape) >= min(round(rate * 2**32), 2**32 - 1)
-    y[...] = np.where(kept, x * x.dtype.type(1 / (1 - rate)), 0)
+    factor = x.dtype.type(1 / (1 - rate) if scale is None else scale)
+    y[...] = np.where(kept, x * factor + x.dtype.type(shift), x.dtype.type(fill))
 
 
-def dropout_backward(dy, dx, rate, key):
+def dropout_backward(dy, dx, rate, key, scale=None):
     """The same mask and factor for the gradient."""
-    dropout_forward(dy, dx, rate, key)
+    dropout_forward(dy, dx, rate, key, scale)

@@ -72,17 +72,19 @@ def test_extremes(name, dtype):
     x = np.array([np.nan, np.inf, -np.inf, huge, -huge, tiny, -tiny, 0.0, -0.0, 1000, -1000], dtype)
     y, d = f(name, x, 0.5), df(name, x, 0.5)
     assert np.isnan(y[0]) and np.isfinite(d[2:]).all()
-    assert np.isnan(d[0]) or name in ("linear", "relu", "leaky_relu", "elu", "selu")  # there it is a choice
+    choice = "linear", "relu", "leaky_relu", "elu", "selu", "hard_sigmoid", "hard_tanh", "step", "relu_right"
+    assert np.isnan(d[0]) or name in choice
     low, high = {
         "linear": (-np.inf, np.inf), "leaky_relu": (-np.inf, np.inf), "elu": (-0.5, np.inf), "tanh": (-1, 1),
-        "selu": (-1.7580993408473766, np.inf), "sigmoid": (0, 1),
+        "selu": (-1.7580993408473766, np.inf), "sigmoid": (0, 1), "step": (0, 1), "hard_sigmoid": (0, 1),
+        "hard_tanh": (-1, 1),
     }.get(name, (0, np.inf))  # fmt: skip
     np.testing.assert_allclose(y[1:3], [high, low], rtol=1e-6)
-    at_0 = {"sigmoid": 0.5, "softplus": np.log(2)}.get(name, 0)
+    at_0 = {"sigmoid": 0.5, "hard_sigmoid": 0.5, "softplus": np.log(2), "step": 1}.get(name, 0)
     np.testing.assert_allclose(y[7:9], at_0, rtol=1e-6)
-    if name not in ("sigmoid", "softplus"):
+    if name not in ("sigmoid", "hard_sigmoid", "softplus", "step"):
         assert np.all(abs(y[5:7]) <= 2 * tiny)
-    if name in ("elu", "relu", "softplus", "selu", "silu", "gelu", "gelu_tanh", "gelu_sigmoid"):
+    if name in ("elu", "relu", "softplus", "selu", "silu", "gelu", "gelu_tanh", "gelu_sigmoid", "hard_swish"):
         np.testing.assert_allclose(
             y[9:], [1000 * (reference.SELU_LAMBDA if name == "selu" else 1), low], rtol=1e-6
         )
@@ -204,6 +206,37 @@ def test_silu_numbers():
     assert_close(f("gelu_sigmoid", x), f("silu", 1.702 * x) / 1.702)
 
 
+def test_swish_between_half_and_relu():
+    """S7.11: beta = 0 is x / 2, 1.702 is gelu_sigmoid bit for bit, and large beta comes close to relu."""
+    np.testing.assert_array_equal(f("swish", GRID, 0.0), GRID / 2)
+    for x in (GRID, GRID.astype(np.float32)):
+        np.testing.assert_array_equal(f("swish", x, 1.702), f("gelu_sigmoid", x))
+        np.testing.assert_array_equal(f("swish", x, 1.0), f("silu", x))
+    assert abs(f("swish", GRID, 1000.0) - f("relu", GRID)).max() < 0.2785 / 1000
+    assert abs(f("swish", GRID, 1.702) - f("gelu", GRID)).max() == pytest.approx(0.0203, abs=5e-5)
+
+
+def test_kinks_of_the_hard_functions():
+    """As in PyTorch: the slope of the outer pieces."""
+    kinks = np.array([-3.0, 3.0])
+    np.testing.assert_array_equal(f("hard_sigmoid", kinks), [0, 1])
+    np.testing.assert_array_equal(df("hard_sigmoid", kinks), [0, 0])
+    np.testing.assert_array_equal(f("hard_swish", kinks), [0, 3])
+    np.testing.assert_array_equal(df("hard_swish", kinks), [0, 1])
+    np.testing.assert_array_equal(df("hard_tanh", np.array([-1.0, 1.0])), [0, 0])
+    np.testing.assert_allclose(f("hard_swish", GRID), GRID * f("hard_sigmoid", GRID), atol=1e-15)
+
+
+def test_step_and_the_derivative_of_relu_at_zero():
+    """V15: the notes' ReLU'(0) = 1, the frameworks' 0; a step has no slope."""
+    x = np.array([-1.0, -0.0, 0.0, 1e-300])
+    np.testing.assert_array_equal(f("step", x), [0, 1, 1, 1])
+    np.testing.assert_array_equal(df("step", x), [0, 0, 0, 0])
+    np.testing.assert_array_equal(f("relu_right", x), f("relu", x))
+    np.testing.assert_array_equal(df("relu", x), [0, 0, 0, 1])
+    np.testing.assert_array_equal(df("relu_right", x), [0, 1, 1, 1])
+
+
 # Sum and softmax
 
 
@@ -293,7 +326,11 @@ def test_equals_torch(name):
         "elu": lambda x: F.elu(x, 0.3), "selu": F.selu, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
         "softplus": lambda x: F.softplus(x, threshold=1000), "gelu": F.gelu,
         "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu,
-        "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
+        "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x), "swish": lambda x: x * torch.sigmoid(0.3 * x),
+        # F.hardsigmoid computes in float64 too with the float32 number next to 1 / 6.
+        "hard_sigmoid": lambda x: F.relu6(x + 3) / 6, "hard_tanh": F.hardtanh, "hard_swish": F.hardswish,
+        "relu_right": F.relu,
+        "step": lambda x: (x >= 0).to(x.dtype) + 0 * x,
     }  # fmt: skip
     x = np.linspace(-9, 9, 1000)
     t = torch.tensor(x, requires_grad=True)

@@ -40,6 +40,22 @@ def test_equals_twin_bit_for_bit(shape, rate, key, dtype):
         np.testing.assert_array_equal(y, expected)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 300), st.floats(0, 0.99), KEYS, st.sampled_from(["float32", "float64"]))
+def test_scale_shift_and_fill_equal_twin(n, rate, key, dtype):
+    x = np.random.default_rng(0).standard_normal(n).astype(dtype)
+    y, expected = np.full_like(x, 7), np.full_like(x, 7)
+    with np.errstate(over="ignore"):
+        compiled.dropout_forward(x, y, rate, key, 0.9, 0.25, -1.5)
+        reference.dropout_forward(x, expected, rate, key, 0.9, 0.25, -1.5)
+        np.testing.assert_allclose(y, expected, rtol=4 * np.finfo(dtype).eps, atol=2 * np.finfo(dtype).eps)
+        np.testing.assert_array_equal(y == -1.5, expected == -1.5)
+        compiled.dropout_backward(x, y, rate, key, 1.0)
+        reference.dropout_backward(x, expected, rate, key, 1.0)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(y[y != 0], x[y != 0])
+
+
 def test_threads_place_and_dtype():
     """Any number of threads, in place, float32 and float64: the same mask and factor."""
     x = np.random.default_rng(0).standard_normal(100_003).astype(np.float32)

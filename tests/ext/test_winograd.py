@@ -279,7 +279,7 @@ def test_errors():
     with pytest.raises(ValueError, match="bias: expected length 5"):
         forward(x, weight, bias[:3].copy(), y, p)
     with pytest.raises(ValueError, match="activation"):
-        forward(x, weight, bias, y, p, "step")
+        forward(x, weight, bias, y, p, "rectify")
     with pytest.raises(ValueError, match="dx: expected 4 axes"):
         compiled.winograd_backward_input(y, weight, x[0], p)
     with pytest.raises(ValueError, match="da: expected length 5 along axis 3"):

@@ -22,6 +22,12 @@ LAYERS = {
     "gelu_tanh": nn.GELU("tanh"),
     "gelu_sigmoid": nn.GELU("sigmoid"),
     "silu": nn.SiLU(),
+    "swish": nn.Swish(1.5),
+    "hard_sigmoid": nn.HardSigmoid(),
+    "hard_tanh": nn.HardTanh(),
+    "hard_swish": nn.HardSwish(),
+    "step": nn.Step(),
+    "relu_right": nn.ReLU(grad_at_zero=1.0),
 }
 
 
@@ -42,6 +48,12 @@ FORMULAS = {  # of one number, as the notes and papers write them
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "gelu_sigmoid": lambda x: x / (1 + math.exp(-1.702 * x)),
     "silu": lambda x: x / (1 + math.exp(-x)),
+    "swish": lambda x: x / (1 + math.exp(-1.5 * x)),
+    "hard_sigmoid": lambda x: min(max(x / 6 + 0.5, 0.0), 1.0),
+    "hard_tanh": lambda x: min(max(x, -1.0), 1.0),
+    "hard_swish": lambda x: x * min(max(x / 6 + 0.5, 0.0), 1.0),
+    "step": lambda x: float(x >= 0),
+    "relu_right": lambda x: max(0.0, x),
 }
 
 
@@ -83,6 +95,12 @@ def test_as_in_pytorch(name):
         "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"),
         "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
         "silu": f.silu,
+        "swish": lambda x: x * torch.sigmoid(1.5 * x),
+        "hard_sigmoid": f.hardsigmoid,
+        "hard_tanh": f.hardtanh,
+        "hard_swish": f.hardswish,
+        "step": lambda x: (x >= 0).to(x.dtype) + 0 * x,
+        "relu_right": f.relu,
     }
     rng = np.random.default_rng(0)
     x, dy = (3 * rng.normal(size=(50, 7)).astype(np.float32) for _ in range(2))
@@ -134,9 +152,9 @@ def test_extremes_and_nan(name, dtype):
         assert dx[1, 0] == 0
 
 
-@pytest.mark.parametrize(("name", "slope"), [("relu", 0.0), ("leaky_relu", 0.05)])
+@pytest.mark.parametrize(("name", "slope"), [("relu", 0.0), ("leaky_relu", 0.05), ("relu_right", 1.0)])
 def test_derivative_at_zero(name, slope):
-    """The slope of the left side."""
+    """The slope of the left side, but for the notes' ReLU (V15)."""
     model = as_model(LAYERS[name], (2,))
     model.forward(np.array([[0.0, -0.0]], np.float32))
     assert (model.backward(np.ones((1, 2), np.float32)) == np.float32(slope)).all()
@@ -147,6 +165,73 @@ def test_selu_keeps_mean_and_variance():
     y = as_model(nn.SELU(), (1,), "float64").forward(x)
     assert abs(y.mean()) < 0.01
     assert abs(y.std() - 1) < 0.01
+
+
+def test_selu_keeps_the_deviation_over_32_layers():
+    """S7.10: width 256, LeCun weights: within 5 % of 1 (one run gave .979), where ReLU leaves 1e-5."""
+    deviations = {}
+    for name, weight_init in (("selu", "auto"), ("relu", "lecun_normal")):
+        layers = [nn.Dense(256, activation=name, weight_init=weight_init) for _ in range(32)]
+        model = nn.Sequential(layers, input_shape=(256,), seed=0)
+        x = np.random.default_rng(0).normal(size=(1000, 256)).astype(np.float32)
+        deviations[name] = model.predict(x).std()
+    assert abs(deviations["selu"] - 1) < 0.05
+    assert 1e-6 < deviations["relu"] < 1e-4
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_positive_activations_tie_the_signs_of_a_sample(name):
+    """S7.2: a unit's weights all move up or all down for one sample, not behind tanh or in batches (E47)."""
+    layers = [nn.Dense(4, activation=name), nn.Dense(1)]
+    model = nn.Sequential(layers, input_shape=(3,), seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+
+    def one_sign(n):
+        model.zero_grad()
+        model.forward(rng.normal(size=(n, 3)))
+        model.backward(rng.normal(size=(n, 1)))
+        signs = np.sign(model["dense2"].weight.grad[0])
+        return abs(signs.sum()) == 4
+
+    samples, batches = [one_sign(1) for _ in range(200)], [one_sign(16) for _ in range(200)]
+    assert all(samples) == (name == "sigmoid")
+    assert not all(batches)
+
+
+def test_ten_sigmoids_in_a_row():
+    """S7.2: a gradient shrinks by at least 4^10 (times the weights)."""
+    model = nn.Sequential([nn.Sigmoid() for _ in range(10)], input_shape=(1,), dtype="float64")
+    model.forward(np.zeros((1, 1)))
+    assert 0 < model.backward(np.ones((1, 1)))[0, 0] <= 0.25**10
+
+
+def test_linear_layers_in_a_row_are_one():
+    """S7.1: any depth computes one matrix, so XOR's squared error stays at 1/4 or above."""
+    model = nn.Sequential([nn.Dense(5), nn.Dense(4), nn.Dense(1)], input_shape=(2,), seed=0, dtype="float64")
+    w, b = np.eye(2), np.zeros(2)
+    for layer in model:
+        w, b = layer.weight.data @ w, layer.weight.data @ b + layer.bias.data
+    x = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    np.testing.assert_allclose(model.predict(x), x @ w.T + b, atol=1e-14)
+    trainer = nn.Trainer(model, nn.SquaredError(), nn.SGD(lr=0.1))
+    target = np.array([[0.0], [1], [1], [0]])
+    losses = [trainer.train_step(x, target) for _ in range(500)]
+    assert min(losses) >= 0.25 - 1e-12
+    assert losses[-1] < 0.2501
+
+
+def test_a_dead_relu_never_moves():
+    """S7.4: with a bias of -1000 output and gradient are exactly 0 for all data (E50)."""
+    model = nn.Sequential([nn.Dense(3, activation="relu"), nn.Dense(1)], input_shape=(4,), seed=0)
+    model["dense1"].bias.data[1] = -1000
+    before = model["dense1"].weight.data.copy()
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    trainer = nn.Trainer(model, nn.SquaredError(), nn.SGD(lr=0.1))
+    for _ in range(20):
+        trainer.train_step(x, x[:, :1])
+    moved = (model["dense1"].weight.data != before).any(axis=1)
+    assert moved.tolist() == [True, False, True]
+    assert model["dense1"].bias.data[1] == -1000
 
 
 def test_softmax():
@@ -181,6 +266,7 @@ def test_softmax_as_in_pytorch():
         (lambda: nn.LeakyReLU(0), r"LeakyReLU: alpha: expected a positive number.*Received: 0"),
         (lambda: nn.LeakyReLU(float("nan")), "LeakyReLU: alpha: expected a positive number"),
         (lambda: nn.ELU(-1.0), r"ELU: alpha: expected a positive number\. Received: -1\.0"),
+        (lambda: nn.ReLU(grad_at_zero=0.5), r"ReLU: grad_at_zero: expected 0\.0 or 1\.0\. Received: 0\.5"),
         (lambda: nn.GELU("erf"), r"GELU: approximate: expected one of none, tanh, sigmoid\. Received: 'erf'"),
     ],
 )

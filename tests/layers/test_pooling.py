@@ -75,6 +75,17 @@ def test_equals_torch(name):
     np.testing.assert_allclose(model.backward(dy), tx.grad.permute(0, 2, 3, 1).numpy(), atol=1e-6)
 
 
+def test_global_average_equals_torch():
+    torch = pytest.importorskip("torch")
+    x, dy = (np.random.default_rng(k).standard_normal(s) for k, s in enumerate([(2, 9, 7, 5), (2, 5)]))
+    model = Sequential([GlobalAvgPool2D()], input_shape=x.shape[1:], dtype="float64")
+    tx = torch.from_numpy(x).permute(0, 3, 1, 2).requires_grad_()
+    ty = torch.nn.functional.adaptive_avg_pool2d(tx, 1)[:, :, 0, 0]
+    ty.backward(torch.from_numpy(dy))
+    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), atol=1e-14)
+    np.testing.assert_allclose(model.backward(dy), tx.grad.permute(0, 2, 3, 1).numpy(), atol=1e-14)
+
+
 def test_errors():
     with pytest.raises(ShapeError, match=r"expected images \(H, W, C\)"):
         Sequential([MaxPool2D(2)], input_shape=(28, 28))

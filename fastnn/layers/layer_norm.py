@@ -1,0 +1,68 @@
+"""Layer normalization."""
+
+from .. import initializers, kernels
+from ..errors import ShapeError
+from .base import Layer
+
+
+class LayerNorm(Layer):
+    """Give the last axis of every sample mean 0 and variance 1, then scale and shift it [1].
+
+    `x_hat = (x - mean) / sqrt(var + eps)`, `y = gamma x_hat + beta`, with the mean and the biased variance
+    (`1/C`) of the C numbers of each row: of a sample, or of each pixel of an image. Unlike BatchNorm it is
+    the same in training and inference, and one sample does not feel the others.
+    Backward, with `g = dy gamma`: `dx = (g - mean(g) - x_hat mean(g x_hat)) / sqrt(var + eps)`,
+    `dgamma = sum dy x_hat`, `dbeta = sum dy` over the rows.
+
+    Parameters
+    ----------
+    eps : float
+
+    References
+    ----------
+    .. [1] Ba, Kiros & Hinton, Layer normalization, 2016.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> model = nn.Sequential([nn.LayerNorm()], input_shape=(4,))
+    >>> model.predict(np.array([[0, 0, 2, 2]], np.float32))
+    array([[-1., -1.,  1.,  1.]], dtype=float32)
+    """
+
+    kind = "layernorm"
+
+    def __init__(self, eps=1e-5, name=None):
+        super().__init__(name)
+        if not eps > 0:
+            raise ValueError(f"LayerNorm: eps: expected a positive number. Received: {eps!r}")
+        self.eps = eps
+
+    def shape_rule(self, input_shape):
+        if len(input_shape) < 1:
+            raise ShapeError(
+                f"{self.label()}: expected samples with a last axis of channels or features. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        return input_shape
+
+    def create_parameters(self, input_shape):
+        shape = input_shape[-1:]
+        self.gamma = self.add_parameter("gamma", shape, initializers.get("ones"), decay=False)
+        self.beta = self.add_parameter("beta", shape, initializers.get("zeros"), decay=False)
+
+    def forward(self, x, training=False):
+        y, rows = self.buffer(x.shape), (x.size // x.shape[-1],)
+        mean, inv_std = self.buffer(rows), self.buffer(rows)
+        kernels.layernorm_forward(x, self.gamma.data, self.beta.data, y, mean, inv_std, self.eps)
+        self.saved = x, mean, inv_std
+        return y
+
+    def backward(self, dy, input_gradient=True):
+        x, mean, inv_std = self.last_pass()
+        gamma, beta = self.gamma, self.beta
+        dx = self.buffer(x.shape) if input_gradient else None
+        accumulate = gamma.accumulate()
+        beta.accumulate()
+        kernels.layernorm_backward(dy, x, gamma.data, mean, inv_std, dx, gamma.grad, beta.grad, accumulate)
+        return dx
