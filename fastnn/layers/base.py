@@ -95,6 +95,9 @@ class Layer:
         """`function(forward(x) + other)` in one pass over memory; `backward` gets the gradient of the sum."""
         raise NotImplementedError(f"{type(self).__name__}.forward_add is not written")
 
+    def follow(self, before):
+        """The model is built, and `before` is the layer whose output is this one's input."""
+
     def prepare(self, batch_size):
         """Do once what depends only on the weights, which will not change any more (`for_inference`)."""
 

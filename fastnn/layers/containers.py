@@ -46,7 +46,15 @@ class Sequential(Model):
         # Layers before the first with parameters need no gradient to their input.
         with_parameters = [i for i, layer in enumerate(self.layers) if _has_parameters(layer)]
         self._stop = with_parameters[0] if with_parameters else 0
+        if self.plain:
+            for before, layer in zip(self.layers, self.layers[1:]):
+                layer.follow(before)
         return shape
+
+    @property
+    def plain(self):
+        """Whether its layers run one after the other: a subclass may do something else."""
+        return type(self).pass_forward is Sequential.pass_forward
 
     def pass_forward(self, x, training):
         keep = self.workspace.keep
@@ -57,8 +65,7 @@ class Sequential(Model):
         return x
 
     def can_add(self, function):
-        plain = type(self).pass_forward is Sequential.pass_forward
-        return plain and bool(self.layers) and self.layers[-1].can_add(function)
+        return self.plain and bool(self.layers) and self.layers[-1].can_add(function)
 
     def forward_add(self, x, other, function, alpha, training):
         *inner, last = self.layers
