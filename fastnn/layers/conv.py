@@ -116,7 +116,7 @@ class Conv2D(WeightedLayer):
 
     def create_parameters(self, input_shape):
         self.create_weight((self.filters, *self.kernel_size, input_shape[2] // self.groups))
-        self.normalizer = None
+        self.normalizer = self.pool = None
 
     def multiply_adds(self):
         height, width, _ = self.output_shape
