@@ -4,10 +4,10 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx, conv_thin.pyx and conv_few.pyx for few output channels), "winograd" needs less than half the
-multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
-(conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
-conv_geometry.pyx checks the arguments.
+group, conv_planar.pyx, conv_thin.pyx and conv_few.pyx for few output channels, conv_overlap.pyx for few input
+channels), "winograd" needs less than half the multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes
+the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that
+pays (winograd_pays), else "direct". conv_geometry.pyx checks the arguments.
 """
 
 import numpy as np
@@ -26,6 +26,7 @@ from fastnn._ext.conv_geometry cimport read_columns, read_geometry, read_weight
 from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
 )
+from fastnn._ext.conv_overlap cimport overlap_backward_input
 from fastnn._ext.conv_plan cimport Geometry
 from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward, planar_pays
 from fastnn._ext.conv_thin cimport is_thin, thin_backward_weight
@@ -128,7 +129,9 @@ cdef int backward_input(int algorithm, const Geometry* g, const real* da, const 
         return depthwise_backward_input(g, da, weight, dx)
     if algorithm == WINOGRAD:
         return winograd_backward_input(da, weight, dx, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow)
-    cdef int status = planar_backward_input(g, da, weight, dx)
+    cdef int status = overlap_backward_input(g, da, weight, dx)
+    if status > 0:
+        status = planar_backward_input(g, da, weight, dx)
     return direct_backward_input(g, da, weight, dx) if status > 0 else status
 
 
