@@ -36,7 +36,7 @@ cdef bint is_depthwise(const Geometry* g) noexcept nogil:
 cdef void window(
     const real* source, const real* weight, const real* bias, real* target, const depthwise_args* p
 ) noexcept nogil:
-    """target[c] = bias[c] + sum over the taps of source[tap, c] * weight[tap, c], for less than a vector of channels."""
+    """target[c] = bias[c] + sum over the taps of source[tap, c] * weight[tap, c], for few channels."""
     cdef int64_t i, j, c
     cdef real total
     for c in range(p.channels):
