@@ -53,6 +53,7 @@ from .layers import (
     StochasticGate,
     Swish,
     Tanh,
+    TiedDense,
 )
 from .losses import (
     NLL,
@@ -182,6 +183,7 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "Trainer",
     "datasets",
     "get_num_threads",
