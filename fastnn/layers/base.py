@@ -273,21 +273,6 @@ class WeightedLayer(Layer):
             self.saved = x, y
         return y
 
-    def gradients(self):
-        """`(dw, db, accumulate)` for the kernel; None for what is frozen or not there."""
-        if not self.trainable:
-            return None, None, False
-        accumulate = self.weight.accumulate()
-        if self.bias is None:
-            return self.weight.grad, None, accumulate
-        if not accumulate:
-            self.bias.accumulate()
-        return (
-            self.weight.grad,
-            self.bias.grad,
-            accumulate,
-        )  # a bias that only the weight is ahead of is zeroed
-
     def to_pre_activation(self, dy, h):
         """`da = dy * activation'`, from what forward kept."""
         if self.function == "linear":
@@ -295,6 +280,19 @@ class WeightedLayer(Layer):
         da = self.buffer(dy.shape)
         kernels.activation_backward(dy, h, da, self.function, self.alpha)
         return da
+
+
+def weight_gradients(layer):
+    """`(dw, db, accumulate)` for a layer's kernel; None for what is frozen or not there."""
+    if not layer.trainable:
+        return None, None, False
+    accumulate = layer.weight.accumulate()
+    if layer.bias is None:
+        return layer.weight.grad, None, accumulate
+    if not accumulate:
+        layer.bias.accumulate()
+    # Of a weight that another layer shares and has written, the bias may be stale: then `grad` zeroes it.
+    return layer.weight.grad, layer.bias.grad, accumulate
 
 
 def positive_int(value, name, layer):

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from .base import WeightedLayer, pair, positive_int
+from .base import WeightedLayer, pair, positive_int, weight_gradients
 
 
 def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
@@ -136,7 +136,7 @@ class Conv2D(WeightedLayer):
     def backward(self, dy, input_gradient=True):
         x, h = self.last_pass()
         da = self.to_pre_activation(dy, h)
-        dw, db, accumulate = self.gradients()
+        dw, db, accumulate = weight_gradients(self)
         geometry = self.stride, self.sides, self.dilation, self.groups
         if dw is not None:
             kernels.conv2d_backward_weight(x, da, dw, db, *geometry, accumulate, self.algorithm)

@@ -2,7 +2,7 @@
 
 from .. import initializers, kernels
 from ..errors import ShapeError
-from .base import WeightedLayer, positive_int
+from .base import WeightedLayer, positive_int, weight_gradients
 
 
 class Dense(WeightedLayer):
@@ -60,7 +60,7 @@ class Dense(WeightedLayer):
     def backward(self, dy, input_gradient=True):
         x, h = self.last_pass()
         da = self.to_pre_activation(dy, h)
-        dw, db, accumulate = self.gradients()
+        dw, db, accumulate = weight_gradients(self)
         dx = self.buffer(x.shape) if input_gradient else None
         kernels.dense_backward(x, self.weight.data, da, dx, dw, db, accumulate)
         return dx
