@@ -86,7 +86,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import regularizers, schedules
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -195,6 +195,7 @@ __all__ = [
     "metrics",
     "models",
     "race",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -206,6 +207,7 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "regularizers": ".regularizers",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
          "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
