@@ -65,6 +65,7 @@ def conv2d_forward(
     prepared: _Array | None = None,
     add: _Array | None = None,
     pool: bool = False,
+    moments: _Array | None = None,
 ) -> None: ...
 def conv2d_backward_input(
     da: _Array,
@@ -152,6 +153,7 @@ def batchnorm_forward(
     activation: str = "linear",
     alpha: float = 0.0,
     add: _Array | None = None,
+    moments: _Array | None = None,
 ) -> None: ...
 def batchnorm_inference(
     x: _Array,

@@ -39,7 +39,8 @@ class Workspace:
     keep : bool
         Whether layers keep what their backward pass needs; `predict` switches it off.
     fuse : bool
-        Whether a layer may do the work of the next one in its own pass over memory; the results are the same.
+        Whether a layer may do work of the next one in its own pass over memory. Batch statistics are summed
+        in another order then, all else has the same bits.
     once : bool
         Whether a backward pass lets go of what each layer kept as soon as it has been used: the trainer's,
         which goes through it once and needs the memory for gradients.

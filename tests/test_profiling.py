@@ -44,10 +44,10 @@ def test_operations_and_bytes_of_lenet(dtype, width):
     x, y1, y2, y3 = (n * size * width for size in (784, 28 * 28 * 6, 14 * 14 * 6, 10 * 10 * 16))
     index = n * 14 * 14 * 6
     assert conv1["forward_bytes"] == x + y1 + 156 * width
-    assert conv1["backward_bytes"] == y1 + y1 + x + 156 * width  # dy, y for the derivative, x; dw and db
+    assert conv1["backward_bytes"] == y1 + x + 156 * width  # dy, x; dw and db: the pool reads y
     assert pool["forward_bytes"] == y1 + y2
-    assert pool["backward_bytes"] == y2 + index + y1
-    assert conv2["backward_bytes"] == 2 * y3 + 2 * y2 + 2 * 2416 * width  # dx, and the weights for it
+    assert pool["backward_bytes"] == 2 * y2 + index + y1  # dy and y
+    assert conv2["backward_bytes"] == y3 + 2 * y2 + 2 * 2416 * width  # dx, and the weights for it
     assert pool["forward_operations"] == pool["forward_gflops"] == 0
     flatten = rows["flatten1 (Flatten)"]
     assert flatten["forward_bytes"] == flatten["backward_bytes"] == 0

@@ -98,6 +98,9 @@ class Layer:
         """`function(forward(x) + other)` in one pass over memory; `backward` gets the gradient of the sum."""
         raise NotImplementedError(f"{type(self).__name__}.forward_add is not written")
 
+    def follow(self, before):
+        """The model is built, and `before` is the layer whose output is this one's input."""
+
     def prepare(self, batch_size):
         """Do once what depends only on the weights, which will not change any more (`for_inference`)."""
 
@@ -244,6 +247,7 @@ class WeightedLayer(Layer):
         self.bias_init = bias_init
         self.function, self.alpha = resolve_activation(activation)
         self.bias = None
+        self.pool: Any = None  # the MaxPool2D right behind it, if that one applies the derivative
         self.prepared = None  # the weight as the kernel reads it, if it will not change any more
         self.saves_input = self.function in kernels.SAVES_INPUT
 
@@ -270,12 +274,12 @@ class WeightedLayer(Layer):
             self.saved = x, a
         else:
             self.linear(x, y, self.function, self.alpha)
-            self.saved = x, y
+            self.saved = x, None if self.pool is not None and self.workspace.fuse else y
         return y
 
     def to_pre_activation(self, dy, h):
         """`da = dy * activation'`, from what forward kept."""
-        if self.function == "linear":
+        if self.function == "linear" or h is None:
             return dy
         da = self.buffer(dy.shape)
         kernels.activation_backward(dy, h, da, self.function, self.alpha)

@@ -47,7 +47,15 @@ class Sequential(Model):
         learning = [i for i, layer in enumerate(self.layers) if _learns(layer)]
         self._stop = learning[0] if learning else len(self.layers)
         self._below = [inner for layer in self.layers[: self._stop] for _, inner in layer.walk()]
+        if self.plain:
+            for before, layer in zip(self.layers, self.layers[1:]):
+                layer.follow(before)
         return shape
+
+    @property
+    def plain(self):
+        """Whether its layers run one after the other: a subclass may do something else."""
+        return type(self).pass_forward is Sequential.pass_forward
 
     def pass_forward(self, x, training):
         keep = self.workspace.keep
@@ -58,8 +66,7 @@ class Sequential(Model):
         return x
 
     def can_add(self, function):
-        plain = type(self).pass_forward is Sequential.pass_forward
-        return plain and bool(self.layers) and self.layers[-1].can_add(function)
+        return self.plain and bool(self.layers) and self.layers[-1].can_add(function)
 
     def forward_add(self, x, other, function, alpha, training):
         *inner, last = self.layers
