@@ -49,8 +49,9 @@ class Layer:
     def trainable(self):
         """Whether training changes its parameters; False, set before the model is built, freezes them.
 
-        A frozen layer's parameters lie behind the others in `theta`, and optimizers leave them alone. Layers
-        inside it are frozen too, and a frozen BatchNorm keeps to its running statistics.
+        A frozen layer's parameters lie behind the others in `theta`, optimizers leave them alone, and
+        `backward` computes no gradients to them. Layers inside it are frozen too, and a frozen BatchNorm keeps
+        to its running statistics.
         """
         return self._trainable
 
