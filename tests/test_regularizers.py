@@ -209,6 +209,8 @@ def test_weight_decay_is_l2_for_sgd_and_not_for_adamw():
     for name, optimizer, regularizers in (
         ("sgd decay", nn.SGD(lr=0.05, weight_decay=0.1), []),
         ("sgd l2", nn.SGD(lr=0.05), [L2(0.1)]),
+        ("nag decay", nn.NAG(lr=0.02, weight_decay=0.1), []),
+        ("nag l2", nn.NAG(lr=0.02), [L2(0.1)]),
         ("adam decay", nn.Adam(lr=0.01, weight_decay=0.1), []),
         ("adam l2", nn.Adam(lr=0.01), [L2(0.1)]),
         ("adamw", nn.AdamW(lr=0.01, weight_decay=0.1), []),
@@ -218,6 +220,7 @@ def test_weight_decay_is_l2_for_sgd_and_not_for_adamw():
         trained(model, regularizers, x, y, optimizer, 20)
         thetas[name] = model.theta.copy()
     np.testing.assert_allclose(thetas["sgd l2"], thetas["sgd decay"], rtol=1e-12)
+    np.testing.assert_allclose(thetas["nag l2"], thetas["nag decay"], rtol=1e-11)
     np.testing.assert_allclose(thetas["adam l2"], thetas["adam decay"], rtol=1e-9)  # coupled: the same thing
     assert abs(thetas["adam l2"] - thetas["adamw"]).max() > 0.01
 

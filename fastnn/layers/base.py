@@ -50,8 +50,8 @@ class Layer:
         """Whether training changes its parameters; False, set before the model is built, freezes them.
 
         A frozen layer's parameters lie behind the others in `theta`, optimizers leave them alone, and
-        `backward` computes no gradients to them. Layers inside it are frozen too, and a frozen BatchNorm keeps
-        to its running statistics.
+        `backward` computes no gradients to them. Layers inside it are frozen too, and a frozen BatchNorm
+        keeps to its running statistics.
         """
         return self._trainable
 
