@@ -36,6 +36,7 @@ from .layers import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     MaskingNoise,
     Maxout,
     MaxPool2D,
@@ -53,6 +54,7 @@ from .layers import (
     StochasticGate,
     Swish,
     Tanh,
+    TiedDense,
 )
 from .losses import (
     NLL,
@@ -85,7 +87,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import regularizers, schedules
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -151,6 +153,7 @@ __all__ = [
     "LeakyReLU",
     "LineSearch",
     "Linear",
+    "LogSoftmax",
     "Loss",
     "MaskingNoise",
     "MaxPool2D",
@@ -182,6 +185,7 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "Trainer",
     "datasets",
     "get_num_threads",
@@ -193,6 +197,7 @@ __all__ = [
     "metrics",
     "models",
     "race",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -204,6 +209,7 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "regularizers": ".regularizers",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
          "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",

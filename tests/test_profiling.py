@@ -137,6 +137,26 @@ def clock(monkeypatch):
     monkeypatch.setattr(profiling, "perf_counter", lambda: Waits.now)
 
 
+def test_frozen_and_shared_weights():
+    """A frozen layer has no products for its weights; the shared one is read by both layers, and written."""
+    n, each = 4, 2 * 4 * 64  # operations of one product
+    source = nn.Dense(8, use_bias=False)
+    layers = [
+        nn.Dense(8, use_bias=False),
+        source,
+        nn.Dense(8, use_bias=False),
+        nn.TiedDense(source, use_bias=False),
+    ]
+    layers[0].trainable = layers[2].trainable = False
+    model = nn.Sequential(layers, input_shape=(8,), seed=0)
+    rows = model.profile(np.ones((n, 8), np.float32), seconds=0.0).rows
+    assert [row["forward_operations"] for row in rows] == [each] * 4
+    assert [row["backward_operations"] for row in rows] == [0, each, each, 2 * each]
+    x, weight = 4 * n * 8, 4 * 64
+    assert [row["forward_bytes"] for row in rows] == [2 * x + weight] * 4
+    assert [rows[i]["backward_bytes"] for i in (0, 1, 3)] == [0, 2 * x + weight, 3 * x + 2 * weight]
+
+
 def test_times(clock):
     model = Overhead([nn.Residual([Waits(1.0, 2.0), Waits(4.0, 8.0)]), Waits(16.0, 32.0)], input_shape=(3,))
     report = model.profile(x_of(2, 3), seconds=500)
