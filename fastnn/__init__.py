@@ -94,12 +94,15 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        Ensemble,
         HalveOnWorse,
         History,
         ReduceLROnPlateau,
         Trainer,
+        bagging,
         log_search,
         lr_range_test,
+        train_ensemble,
     )
 
 __version__ = "0.1.0"
@@ -132,6 +135,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastnnError",
     "FileFormatError",
     "Flatten",
@@ -183,6 +187,7 @@ __all__ = [
     "Swish",
     "Tanh",
     "Trainer",
+    "bagging",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -197,6 +202,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "testing",
+    "train_ensemble",
     "use_kernels",
 ]
 
@@ -205,8 +211,9 @@ __all__ = [
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
+         "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "train_ensemble"],
+        ".training",
     ),
 }  # fmt: skip
 

@@ -1,6 +1,8 @@
 """Training: the loop, what happens around it, and its files."""
 
+from .bootstrap import bagging, train_ensemble
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from .ensemble import Ensemble
 from .history import History
 from .plateau import HalveOnWorse, ReduceLROnPlateau
 from .search import RangeTest, RateSearch, log_search, lr_range_test
@@ -11,12 +13,15 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Ensemble",
     "HalveOnWorse",
     "History",
     "RangeTest",
     "RateSearch",
     "ReduceLROnPlateau",
     "Trainer",
+    "bagging",
     "log_search",
     "lr_range_test",
+    "train_ensemble",
 ]
