@@ -53,6 +53,7 @@ from .layers import (
     StochasticGate,
     Swish,
     Tanh,
+    TiedDense,
 )
 from .losses import (
     NLL,
@@ -186,6 +187,7 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "Trainer",
     "bagging",
     "datasets",

@@ -37,7 +37,7 @@ def dense_backward(
     weight: _Array,
     da: _Array,
     dx: _Array | None,
-    dw: _Array,
+    dw: _Array | None,
     db: _Array | None,
     accumulate: bool = False,
 ) -> None: ...

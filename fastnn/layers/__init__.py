@@ -21,7 +21,7 @@ from .activations import (
 from .base import Layer, WeightedLayer, from_config, to_config
 from .containers import Concat, Residual, Sequential
 from .conv import Conv2D
-from .dense import Dense
+from .dense import Dense, TiedDense
 from .dropout import Dropout
 from .layer_norm import LayerNorm
 from .lrn import LRN
@@ -72,6 +72,7 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "WeightedLayer",
     "from_config",
     "to_config",

@@ -69,6 +69,9 @@ class Layer:
         """Output shape of one sample; raises `ShapeError` if `input_shape` does not fit."""
         return input_shape
 
+    def connect(self, model):
+        """Find other layers that this one shares with; `model` is the outermost, about to be built."""
+
     def create_parameters(self, input_shape):
         """Call `add_parameter` for each parameter."""
 
@@ -103,6 +106,7 @@ class Layer:
     def add_parameter(self, name, shape, initializer, decay=True):
         """Declare a parameter; its values come when the model allocates `theta`."""
         parameter = Parameter(name, shape, initializer, decay)
+        parameter.trainable = self._trainable
         self.own_parameters[name] = parameter
         return parameter
 
@@ -113,6 +117,10 @@ class Layer:
         """
         self.own_buffers[name] = array
         return array
+
+    def trained(self):
+        """The parameters to which `backward` owes a gradient: none of frozen ones."""
+        return [parameter for parameter in self.own_parameters.values() if parameter.trainable]
 
     def buffer(self, shape):
         """An uninitialised array of the model's workspace."""
@@ -225,7 +233,7 @@ def resolve_activation(activation):
 class WeightedLayer(Layer):
     """A layer that computes a pre-activation `a` from a weight and a bias, and `h = activation(a)` fused.
 
-    What Dense and Conv2D share.
+    What Dense, TiedDense and Conv2D share.
     """
 
     def __init__(self, activation, use_bias, weight_init, bias_init, name):
@@ -272,6 +280,19 @@ class WeightedLayer(Layer):
         da = self.buffer(dy.shape)
         kernels.activation_backward(dy, h, da, self.function, self.alpha)
         return da
+
+
+def weight_gradients(layer):
+    """`(dw, db, accumulate)` for a layer's kernel; None for what is frozen or not there."""
+    if not layer.trainable:
+        return None, None, False
+    accumulate = layer.weight.accumulate()
+    if layer.bias is None:
+        return layer.weight.grad, None, accumulate
+    if not accumulate:
+        layer.bias.accumulate()
+    # Of a weight that another layer shares and has written, the bias may be stale: then `grad` zeroes it.
+    return layer.weight.grad, layer.bias.grad, accumulate
 
 
 def positive_int(value, name, layer):

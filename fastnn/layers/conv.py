@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from .base import WeightedLayer, pair, positive_int
+from .base import WeightedLayer, pair, positive_int, weight_gradients
 
 
 def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
@@ -136,15 +136,12 @@ class Conv2D(WeightedLayer):
     def backward(self, dy, input_gradient=True):
         x, h = self.last_pass()
         da = self.to_pre_activation(dy, h)
-        weight, db = self.weight, None
+        dw, db, accumulate = weight_gradients(self)
         geometry = self.stride, self.sides, self.dilation, self.groups
-        accumulate = weight.accumulate()
-        if self.bias is not None:
-            self.bias.accumulate()
-            db = self.bias.grad
-        kernels.conv2d_backward_weight(x, da, weight.grad, db, *geometry, accumulate, self.algorithm)
+        if dw is not None:
+            kernels.conv2d_backward_weight(x, da, dw, db, *geometry, accumulate, self.algorithm)
         if not input_gradient:
             return None
         dx = self.buffer(x.shape)
-        kernels.conv2d_backward_input(da, weight.data, dx, *geometry, self.algorithm)
+        kernels.conv2d_backward_input(da, self.weight.data, dx, *geometry, self.algorithm)
         return dx

@@ -112,12 +112,13 @@ class BatchNorm(Layer):
         if not by_batch:
             mean, inv_std = self.running_mean, 1 / np.sqrt(self.running_var + self.eps)
         dx = self.buffer(x.shape) if input_gradient else None
-        accumulate = self.gamma.accumulate()
-        self.beta.accumulate()
-        kernels.batchnorm_backward(
-            dy, x, None if by_batch else h, self.gamma.data, mean, inv_std, dx if by_batch else None,
-            self.gamma.grad, self.beta.grad, function, self.alpha, accumulate, self.beta.data,
-        )  # fmt: skip
+        if self.trainable:
+            accumulate = self.gamma.accumulate()
+            self.beta.accumulate()
+            kernels.batchnorm_backward(
+                dy, x, None if by_batch else h, self.gamma.data, mean, inv_std, dx if by_batch else None,
+                self.gamma.grad, self.beta.grad, function, self.alpha, accumulate, self.beta.data,
+            )  # fmt: skip
         if input_gradient and not by_batch:
             self.scale_by_running(dy, h, dx, function)
         return dx
