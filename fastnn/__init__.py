@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         bagging,
         log_search,
         lr_range_test,
+        pretrain_layerwise,
         train_ensemble,
     )
 
@@ -199,6 +200,7 @@ __all__ = [
     "lr_range_test",
     "metrics",
     "models",
+    "pretrain_layerwise",
     "race",
     "schedules",
     "set_num_threads",
@@ -214,7 +216,8 @@ _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "train_ensemble"],
+         "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "pretrain_layerwise",
+         "train_ensemble"],
         ".training",
     ),
 }  # fmt: skip

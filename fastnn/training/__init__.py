@@ -5,6 +5,7 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .ensemble import Ensemble
 from .history import History
 from .plateau import HalveOnWorse, ReduceLROnPlateau
+from .pretraining import PretrainedLayer, pretrain_layerwise
 from .search import RangeTest, RateSearch, log_search, lr_range_test
 from .trainer import Trainer
 
@@ -16,6 +17,7 @@ __all__ = [
     "Ensemble",
     "HalveOnWorse",
     "History",
+    "PretrainedLayer",
     "RangeTest",
     "RateSearch",
     "ReduceLROnPlateau",
@@ -23,5 +25,6 @@ __all__ = [
     "bagging",
     "log_search",
     "lr_range_test",
+    "pretrain_layerwise",
     "train_ensemble",
 ]

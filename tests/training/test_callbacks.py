@@ -211,9 +211,7 @@ def test_updates_resume_within_an_epoch(tmp_path):
     def fit(t, values, more=(), **options):
         stopper = EarlyStopping("loss", patience=2, unit="update")
         calls = [Watch(values), stopper, *more]
-        t.fit(
-            x, y, epochs=9, batch_size=4, verbose=False, callbacks=[Watch(values), stopper, *more], **options
-        )
+        t.fit(x, y, epochs=9, batch_size=4, verbose=False, callbacks=calls, **options)
         return stopper
 
     whole = trainer()
