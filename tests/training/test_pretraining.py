@@ -2,6 +2,7 @@
 
 import os
 import signal
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_one_layer_after_the_other():
     assert [len(stage.history) for stage in stages] == [2, 2, 2]
     states = [*look.before, model.state_dict()]
     assert changed(first, states[0]) == set()
-    for i, (before, after) in enumerate(zip(states, states[1:]), 1):
+    for i, (before, after) in enumerate(pairwise(states), 1):
         assert changed(before, after) == {f"dense{i}.weight", f"dense{i}.bias"}
     for before, during in zip(look.before, look.after):
         assert changed(before, during) == set()
@@ -59,7 +60,7 @@ def test_one_layer_after_the_other():
 
 
 def test_each_stage_is_a_training_of_an_autoencoder():
-    """The same bits as by hand: the model's weights as the start, squared error, the layer's input as target."""
+    """The same bits as by hand: the model's weights as the start, the layer's input as the target."""
     model, by_hand = network(), network()
     (stage,) = nn.pretrain_layerwise(model, X, epochs=3, layers=["dense2"], **QUIET)
     h = nn.Sequential([nn.Dense(5, "sigmoid")], (6,))
@@ -129,7 +130,7 @@ def test_noise_is_undone():
 
 
 def test_what_is_between_the_dense_layers():
-    """Flatten and BatchNorm before stay; a layer's own BatchNorm, activation and Dropout are trained with it."""
+    """What comes before the first Dense stays; what follows one is trained with it."""
     layers = [
         nn.Flatten(), nn.BatchNorm(), nn.Dense(5), nn.BatchNorm(), nn.Tanh(), nn.Dropout(0.2), nn.Dense(4),
         nn.PReLU(), nn.Dense(2),
@@ -181,7 +182,7 @@ def test_an_autoencoders_decoder_is_trained_with_its_encoder(tied):
 
 
 def test_a_better_start_for_an_autoencoder():
-    """Five layers of sigmoids: from random weights 20 epochs learn next to nothing but the mean."""
+    """Six layers of sigmoids: from random weights 20 epochs learn next to nothing but the mean."""
     rng = np.random.default_rng(0)
     x = np.float32(1 / (1 + np.exp(-rng.normal(size=(256, 2)) @ rng.normal(size=(2, 12)))))
     loss = nn.SquaredError()
@@ -194,7 +195,7 @@ def test_a_better_start_for_an_autoencoder():
         trainer.fit(x, x, epochs=20, **QUIET)
         results.append(trainer.evaluate(x, x)["loss"])
     mean_only = x.var(0).sum()
-    assert results[1] < 0.6 * results[0] and results[1] < 0.5 * mean_only
+    assert results[0] > 0.9 * mean_only and results[1] < 0.1 * mean_only
 
 
 def test_ctrl_c_keeps_the_finished_layers():
