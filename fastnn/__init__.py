@@ -86,7 +86,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import regularizers, schedules
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -202,6 +202,7 @@ __all__ = [
     "models",
     "pretrain_layerwise",
     "race",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -214,6 +215,7 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "regularizers": ".regularizers",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
          "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "pretrain_layerwise",

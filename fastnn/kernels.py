@@ -35,6 +35,7 @@ FAMILIES = {
     "dropout": ["dropout_forward", "dropout_backward"],
     "noise": ["gaussian_noise_forward", "stochastic_gate_forward", "stochastic_gate_backward"],
     "optimizers": ["sum_of_squares"],
+    "regularizers": ["weight_penalty", "max_norm"],
     "sgd": ["sgd_step", "momentum_step"],
     "adaptive": ["adagrad_step", "rmsprop_step", "adadelta_step"],
     "adam": ["adam_step", "nadam_step", "adamax_step"],

@@ -1,5 +1,7 @@
 """Dense layer: `h = activation(x W^T + b)`, and one that shares its weight with another."""
 
+from typing import Any
+
 from .. import initializers, kernels
 from ..errors import ShapeError
 from .base import WeightedLayer, positive_int, weight_gradients
@@ -120,7 +122,7 @@ class TiedDense(WeightedLayer):
         super().__init__(activation, use_bias, None, bias_init, name)
         self.source = source
         self.transpose = bool(transpose)
-        self.tied_to: Dense | None = source if isinstance(source, Dense) else None
+        self.tied_to: Any = source if isinstance(source, Dense) else None
         self.path = source if isinstance(source, str) else ""
 
     def connect(self, model):

@@ -96,6 +96,7 @@ def identity(trainer):
         "optimizer": {"class": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
         "loss": repr(trainer.loss),
         "metrics": [metric.name for metric in trainer.metrics],
+        "regularizers": [repr(regularizer) for regularizer in trainer.regularizers],
     }
 
 
