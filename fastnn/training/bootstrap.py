@@ -183,8 +183,8 @@ def _train(member, sample, data, fit, trainer):
     """Train one member; returns its history."""
     arrays = data if sample is None else tuple(np.asarray(array)[sample] for array in data)
     given = dict(zip(("x", "y", "sample_weight"), arrays)) | fit
-    given["callbacks"] = copy.deepcopy(fit.get("callbacks", ()))
     try:
+        given["callbacks"] = copy.deepcopy(fit.get("callbacks", ()))  # as another process would get them
         history = trainer.fit(**given)
     except Exception as error:
         raise RuntimeError(f"{member}: {type(error).__name__}: {error}") from error

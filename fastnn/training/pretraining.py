@@ -191,7 +191,8 @@ def _outputs(model, layers, x):
     """What some of the model's layers in a row make of all samples, as `predict` computes it."""
     if not layers:
         return x
-    workspace, parts = model.workspace, []
+    results = np.empty((len(x), *layers[-1].output_shape), x.dtype)
+    workspace = model.workspace
     keep, workspace.keep = workspace.keep, False
     try:
         for start in range(0, len(x), BATCH):
@@ -199,10 +200,10 @@ def _outputs(model, layers, x):
             for layer in layers:
                 h = layer.forward(h)
                 layer.saved = None
-            parts.append(h.copy())
+            results[start : start + BATCH] = h
     finally:
         workspace.keep = keep
-    return np.concatenate(parts)
+    return results
 
 
 def _stage(model, block, h, tied, function, counterpart, noise, seed):

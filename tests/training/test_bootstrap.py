@@ -139,6 +139,7 @@ def test_without_bootstrap_and_with_different_architectures():
     ensemble = nn.train_ensemble(builders, (X, Y), n_jobs=1, epochs=2, combine="vote")
     assert [m["dense1"].units for m in ensemble.models] == [8, 3, 20]
     assert ensemble.samples is None and ensemble.oob is None and len(ensemble.histories) == 3
+    assert len({m.seed for m in ensemble.models}) == 3
     trainer = build(ensemble.models[0].seed)
     trainer.fit(X, Y, epochs=2, verbose=False)
     assert np.array_equal(trainer.model.theta, ensemble.models[0].theta)
