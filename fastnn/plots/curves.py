@@ -38,9 +38,10 @@ def learning_curves(history, stopping=None):
                 label = f"validation, best {validation[at]:.3f} in epoch {at + 1}"
             axis.plot(epochs, validation, color=VALIDATION, label=label, marker=marker)
         if stopping is not None and stopping.best_epoch:
-            label = f"early stopping: epoch {stopping.best_epoch}"
-            axis.axvspan(stopping.best_epoch, len(columns[name]), color=GRID, alpha=0.5, linewidth=0)
-            axis.axvline(stopping.best_epoch, color=MUTED, linewidth=1, linestyle="--", label=label, zorder=1)
+            best = stopping.best_epoch
+            label = f"early stopping: epoch {best}"
+            axis.axvspan(best, max(best, len(columns[name])), color=GRID, alpha=0.5, linewidth=0)
+            axis.axvline(best, color=MUTED, linewidth=1, linestyle="--", label=label, zorder=1)
         if validation or stopping is not None:
             axis.legend(framealpha=0.8, edgecolor="none", borderpad=0.2, fontsize=8)
         axis.set_title({"lr": "learning rate"}.get(name, name), fontsize=10, loc="left")

@@ -90,6 +90,9 @@ def test_early_stopping_marks_what_it_kept_and_how_long_it_waited():
         assert (band.get_x(), band.get_width()) == (2, 2)
         assert labels(axis)[-1] == "early stopping: epoch 2"
     assert labels(figure.axes[0])[:-1] == ["training", "validation, best 0.550 in epoch 3"]
+    stopping.best_epoch = 5  # which updates within it ended, so that the history does not have it
+    (band,) = drawn(plots.learning_curves(HISTORY, stopping)).axes[0].patches
+    assert (band.get_x(), band.get_width()) == (5, 0)
     unused = drawn(plots.learning_curves({"loss": [1.0, 0.5]}, nn.EarlyStopping()))
     assert not unused.axes[0].patches and labels(unused.axes[0]) == ["training"]
 
