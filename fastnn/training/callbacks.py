@@ -202,7 +202,7 @@ class EarlyStopping(_Monitor):
     def load_state_dict(self, state):
         super().load_state_dict(state)
         self._waited, self._weights = state["waited"], state["weights"]
-        self.best_batch = state["best_batch"]
+        self.best_batch = state.get("best_batch", 0)  # checkpoints of older versions do not have it
 
 
 class Checkpoint(_Monitor):

@@ -74,6 +74,8 @@ class Ensemble:
 
     Attributes
     ----------
+    kind : {"classes", "binary", "values"}
+        What the answers are: probabilities of K classes, of outputs that are 0 or 1 each, or other numbers.
     histories : list of History or None
         The members' trainings, after `bagging` or `train_ensemble`.
     samples : list of ndarray of int or None
@@ -111,7 +113,6 @@ class Ensemble:
         first = self.models[0]
         self.input_shape, self.output_shape = first.input_shape, first.output_shape
         self.combine, self.activation = combine, activation
-        # What the averaged numbers are: probabilities of "classes", of "binary" outputs, or just "values".
         endings = {"softmax": "classes", "sigmoid": "binary", "linear": "values"}
         self.kind = endings[self._checked_activation()]
         is_scores = len(self.output_shape) == 1 and self.output_shape[0] > 1
@@ -236,7 +237,7 @@ class Ensemble:
     # Files
 
     def save(self, path):
-        """Write all members into one safetensors file, atomically; `fastnn.load` reads it.
+        """Write all members into one safetensors file, atomically; `Ensemble.load` reads it.
 
         Member i's arrays are named `i/dense1.weight`. `histories`, `samples` and `oob` are not saved.
         """
@@ -290,7 +291,7 @@ def _probabilities(values, activation):
 
 
 def ending(model):
-    """ "softmax" or "sigmoid", if the model ends in one, else "linear"."""
+    """What the model ends in: "softmax", "sigmoid" or, for anything else, "linear"."""
     last = last_layer(model)
     names = type(last).__name__.lower(), getattr(last, "function", None)
     return next((name for name in ("softmax", "sigmoid") if name in names), "linear")

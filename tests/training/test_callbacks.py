@@ -225,6 +225,12 @@ def test_updates_resume_within_an_epoch(tmp_path):
     assert np.array_equal(again.model.theta, whole.model.theta) and again.batch == 1
 
 
+def test_state_of_an_older_version():
+    stopper = EarlyStopping()
+    stopper.load_state_dict({"best": 0.5, "best_epoch": 3, "waited": 1, "weights": None})
+    assert (stopper.best, stopper.best_epoch, stopper.best_batch) == (0.5, 3, 0)
+
+
 def test_updates_know_only_the_batch_and_the_validation():
     x, y = data()
     with pytest.raises(ValueError, match=r"monitor: expected one of loss\. Received: 'accuracy'"):
