@@ -23,6 +23,7 @@ FAMILIES = {
     "lrn": ["lrn_forward", "lrn_backward"],
     "activations": [
         "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
+        "log_softmax_forward", "log_softmax_backward",
     ],
     "parametric": [
         "prelu_forward", "prelu_backward", "swish_backward", "maxout_forward", "maxout_backward",

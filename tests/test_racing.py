@@ -57,8 +57,8 @@ LAYERS = {
     **{
         kind.__name__: (kind(), (9,))
         for kind in (nn.ELU, nn.GELU, nn.SELU, nn.LeakyReLU, nn.Linear, nn.ReLU, nn.Sigmoid, nn.SiLU,
-                     nn.Softmax, nn.Softplus, nn.Tanh, nn.HardSigmoid, nn.HardTanh, nn.HardSwish, nn.Step,
-                     nn.Swish)
+                     nn.Softmax, nn.LogSoftmax, nn.Softplus, nn.Tanh, nn.HardSigmoid, nn.HardTanh,
+                     nn.HardSwish, nn.Step, nn.Swish)
     },
     "prelu": (nn.PReLU(shared=False), (3, 4)),
     "swish, learned": (nn.Swish(1.5, learnable=True), (9,)),

@@ -234,6 +234,7 @@ class Trainer:
             self._call("on_fit_begin")
             while self.epoch < epochs and not self.stop_training:
                 started = perf_counter()
+                self.model.workspace.epoch = self.n_fits * 2**32 + self.epoch
                 self._good = None  # first let go of its memory
                 self._good = Snapshot(self)
                 self._call("on_epoch_begin")
