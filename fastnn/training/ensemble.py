@@ -70,7 +70,8 @@ class Ensemble:
         What makes probabilities of the members' outputs. "softmax" for logits of K classes, those that
         `SoftmaxCrossEntropy` takes; "sigmoid" for logits of outputs that are 0 or 1 each
         (`BinaryCrossEntropy`); "linear" takes the outputs as they are. "auto" is "linear" if the models end
-        in Softmax or Sigmoid, and otherwise an error: nothing in a model tells logits from numbers.
+        in Softmax or Sigmoid, "softmax" if they end in LogSoftmax, and otherwise an error: nothing in a model
+        tells logits from numbers.
 
     Attributes
     ----------
@@ -136,13 +137,16 @@ class Ensemble:
                 f"Ensemble: models: expected all to end alike. Received: {', '.join(sorted(endings))}"
             )
         own = endings.pop()
-        if self.activation == "auto" and own != "linear":
-            self.activation = "linear"
+        if self.activation == "auto":
+            known = {"softmax": "linear", "sigmoid": "linear", "logsoftmax": "softmax"}
+            self.activation = known.get(own, "auto")
         if self.activation not in ("softmax", "sigmoid", "linear"):
             raise ValueError(
                 "Ensemble: activation: expected 'softmax' or 'sigmoid' for models that end in logits, "
                 f"'linear' for outputs that are averaged as they are. Received: {self.activation!r}"
             )
+        if own == "logsoftmax":  # softmax(log p) is p, so these are logits too
+            own = "linear"
         if self.activation == "linear":
             return own
         if own != "linear":
@@ -291,10 +295,10 @@ def _probabilities(values, activation):
 
 
 def ending(model):
-    """What the model ends in: "softmax", "sigmoid" or, for anything else, "linear"."""
+    """What the model ends in: "softmax", "sigmoid", "logsoftmax" or, for anything else, "linear"."""
     last = last_layer(model)
     names = type(last).__name__.lower(), getattr(last, "function", None)
-    return next((name for name in ("softmax", "sigmoid") if name in names), "linear")
+    return next((name for name in ("softmax", "sigmoid", "logsoftmax") if name in names), "linear")
 
 
 def _checked_models(models):

@@ -176,7 +176,17 @@ def test_bytes_and_losses_know_the_outputs():
         model = nn.Sequential([nn.Dense(1, activation="sigmoid")], (2,), seed=seed)
         return nn.Trainer(model, nn.SquaredError(), nn.Adam(), metrics=["binary_accuracy"])
 
+    def log_probabilities(seed):
+        model = nn.Sequential([nn.Dense(2), nn.LogSoftmax()], (2,), seed=seed)
+        return nn.Trainer(model, nn.NLL(), nn.Adam(), metrics=["accuracy"])
+
+    def logits(seed):
+        return nn.Trainer(nn.Sequential([nn.Dense(2)], (2,), seed=seed), nn.SoftmaxCrossEntropy(), nn.Adam())
+
     target = Y[:, None].astype(np.float32)
+    found = nn.bagging(log_probabilities, (X, Y), 2, n_jobs=1)
+    assert found.activation == "softmax"
+    assert found.oob["loss"] == pytest.approx(nn.bagging(logits, (X, Y), 2, n_jobs=1).oob["loss"], rel=1e-5)
     assert nn.bagging(binary, (X, target), 2, n_jobs=1).activation == "sigmoid"
     ensemble = nn.bagging(ends_in_sigmoid, (X, target), 2, n_jobs=1)
     assert (ensemble.activation, ensemble.kind) == ("linear", "binary")

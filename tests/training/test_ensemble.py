@@ -104,10 +104,9 @@ def test_mean_and_geometric_mean_of_probabilities():
     x = X.astype(np.float64)
     p = np.stack([softmax(m.predict(x)) for m in members])
     geometric = p.prod(0) ** 0.25
-    for members_too, activation in (
-        (members, "softmax"),
-        (models(4, dtype="float64", last=[nn.Softmax]), "auto"),
-    ):
+    cases = [(members, "softmax")]
+    cases += [(models(4, dtype="float64", last=[last]), "auto") for last in (nn.Softmax, nn.LogSoftmax)]
+    for members_too, activation in cases:
         assert np.allclose(nn.Ensemble(members_too, "mean", activation).predict(x), p.mean(0), rtol=1e-13)
         got = nn.Ensemble(members_too, "geometric", activation).predict(x)
         assert np.allclose(got, geometric / geometric.sum(1, keepdims=True), rtol=1e-12)
