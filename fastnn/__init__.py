@@ -96,12 +96,16 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        Ensemble,
         HalveOnWorse,
         History,
         ReduceLROnPlateau,
         Trainer,
+        bagging,
         log_search,
         lr_range_test,
+        pretrain_layerwise,
+        train_ensemble,
     )
 
 __version__ = "0.1.0"
@@ -134,6 +138,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastnnError",
     "FileFormatError",
     "Flatten",
@@ -187,6 +192,7 @@ __all__ = [
     "Tanh",
     "TiedDense",
     "Trainer",
+    "bagging",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -196,12 +202,14 @@ __all__ = [
     "lr_range_test",
     "metrics",
     "models",
+    "pretrain_layerwise",
     "race",
     "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
     "testing",
+    "train_ensemble",
     "use_kernels",
 ]
 
@@ -211,8 +219,10 @@ _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     "regularizers": ".regularizers",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
+         "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "pretrain_layerwise",
+         "train_ensemble"],
+        ".training",
     ),
 }  # fmt: skip
 

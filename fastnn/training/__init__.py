@@ -1,8 +1,11 @@
 """Training: the loop, what happens around it, and its files."""
 
+from .bootstrap import bagging, train_ensemble
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
+from .ensemble import Ensemble
 from .history import History
 from .plateau import HalveOnWorse, ReduceLROnPlateau
+from .pretraining import PretrainedLayer, pretrain_layerwise
 from .search import RangeTest, RateSearch, log_search, lr_range_test
 from .trainer import Trainer
 
@@ -11,12 +14,17 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "EarlyStopping",
+    "Ensemble",
     "HalveOnWorse",
     "History",
+    "PretrainedLayer",
     "RangeTest",
     "RateSearch",
     "ReduceLROnPlateau",
     "Trainer",
+    "bagging",
     "log_search",
     "lr_range_test",
+    "pretrain_layerwise",
+    "train_ensemble",
 ]

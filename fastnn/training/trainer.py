@@ -93,7 +93,7 @@ class Trainer:
         self.epoch = self.batch = self.epochs = 0
         self.history, self.totals = History(), self._new_totals()
         self.callbacks: list[Callback] = []
-        self.data = self.n_batches = None
+        self.data = self.validation = self.n_batches = None
         self.last_loss = self.last_penalty = self.output = None
         self._good: Any = None  # a Snapshot during fit
         self._batch_hooks: list[Callable] = []
@@ -278,7 +278,7 @@ class Trainer:
         if saved is not None:
             saved.check(self, data)
         self._bind()
-        self.data = data
+        self.data, self.validation = data, validation
         self.callbacks = sorted([progress()] * bool(verbose) + callbacks, key=lambda callback: callback.order)
         hooks = [callback.on_batch_end for callback in self.callbacks]
         idle = Callback.on_batch_end
