@@ -86,7 +86,7 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import schedules
-    from .data import datasets
+    from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
     from .training import (
@@ -183,6 +183,7 @@ __all__ = [
     "Swish",
     "Tanh",
     "Trainer",
+    "augmentation",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -203,7 +204,8 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
-    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "augmentation": ".data.augmentation", "datasets": ".data.datasets",
+    "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
          "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",

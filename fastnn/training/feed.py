@@ -1,9 +1,15 @@
 """From what users pass to `fit` to batches: arrays, or anything that yields batches."""
 
+import threading
+from queue import SimpleQueue
+
 import numpy as np
 
+from .._ext.threads import compute_alone
+from ..data.augmentation.base import Augmentation
 from ..data.batches import Batches, check_finite, train_validation_split
 from ..errors import NotBuiltError, ShapeError
+from ..workspace import Workspace
 
 VALIDATION_BATCH = 128  # at least: without gradients small batches only cost time
 
@@ -48,13 +54,93 @@ class Stream:
             )
 
 
+class Feed:
+    """Training batches, augmented, and prepared ahead by a thread of their own.
+
+    How far it is ahead changes no bit: an image's random numbers follow from seed, epoch, batch and place.
+    """
+
+    def __init__(self, batches, augment, prefetch, seed):
+        if prefetch is None:
+            prefetch = 0 if augment is None else 2
+        if isinstance(prefetch, bool) or not isinstance(prefetch, (int, np.integer)) or prefetch < 0:
+            raise ValueError(
+                f"prefetch: expected a number of batches of at least 0, or None. Received: {prefetch!r}"
+            )
+        self.batches, self.augment, self.prefetch = batches, augment, int(prefetch)
+        self.seed = seed % 2**64
+        self._workspace = Workspace()
+
+    def epoch(self, epoch, start_batch=0):
+        """The batches of an epoch, from `start_batch` on."""
+        if self.augment is None and not self.prefetch:
+            return self.batches.epoch(epoch, start_batch)
+        batches = self._prepared(epoch, start_batch)
+        return ahead(batches, self.prefetch) if self.prefetch else batches
+
+    def _prepared(self, epoch, start_batch):
+        i = start_batch
+        try:
+            for batch in self.batches.epoch(epoch, start_batch):
+                yield batch if self.augment is None else self._augmented(*batch, step=(epoch << 32) + i)
+                i += 1
+        except Exception as error:
+            if hasattr(error, "add_note"):  # from Python 3.11 on
+                error.add_note(f"This happened while batch {i + 1} of epoch {epoch + 1} was prepared.")
+            raise
+
+    def _augmented(self, x, y, *weight, step):
+        image = self.augment(x, self.seed, step, self._workspace.take)
+        return (image, image if y is x else y, *weight)  # an autoencoder is to return what it got
+
+
+def ahead(batches, count):
+    """The same batches, up to `count` of them prepared ahead by a thread, which ends with the loop."""
+    ready: SimpleQueue = SimpleQueue()
+    free, stop = threading.Semaphore(count), threading.Event()
+
+    def prepare():
+        compute_alone()
+        try:
+            while free.acquire() and not stop.is_set():
+                ready.put(next(batches))
+        except StopIteration:
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+        finally:
+            batches.close()
+
+    thread = threading.Thread(target=prepare, name="fastnn batches", daemon=True)
+    thread.start()
+    try:
+        while (batch := ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            free.release()
+            yield batch
+    finally:
+        stop.set()
+        free.release()
+        thread.join(1.0)  # a source that does not answer must not keep Ctrl-C waiting
+
+
+def seed_of_order(seed, n_fits):
+    """The seed of the data's order: another for every `fit`."""
+    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])
+
+
 def n_batches(batches):
     """Batches per epoch, or None if the source does not tell."""
+    batches = batches.batches if isinstance(batches, Feed) else batches
     return batches.length if isinstance(batches, Stream) else len(batches)
 
 
-def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **options):
-    """Checked `Batches` of arrays; `options` are those of `Batches`. Builds a model without input shape."""
+def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", augment=None, **options):
+    """Checked `Batches` of arrays; `options` are those of `Batches`. Builds a model without input shape.
+
+    Images that will be augmented are checked as `augment` returns them.
+    """
     same = y is x
     x = np.asarray(x)
     y = x if same else np.asarray(y)
@@ -67,7 +153,10 @@ def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **o
     # Bytes and other integers become the model's numbers; between floating point types nothing is cast.
     dtype = None if x.dtype.kind == "f" else model.model_dtype
     first_x, first_y = next(Batches(x[:1], y[:1], shuffle=False, dtype=dtype).epoch(0))
-    model.check_input(x if model.input_shape not in (None, x.shape[1:]) else first_x)
+    if augment is not None:
+        model.check_input(augment(first_x))
+    else:
+        model.check_input(x if model.input_shape not in (None, x.shape[1:]) else first_x)
     loss.check_model(model)
     try:
         loss.check_target(first_y, model.output_shape, 1)
@@ -97,18 +186,23 @@ def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **o
 
 def training_feed(
     model, loss, x, y, sample_weight, batch_size, shuffle, validation_split, validation_data, epochs, seed,
-    order_seed,
+    order_seed, augment=None, prefetch=None,
 ):  # fmt: skip
     """What `fit` trains on and validates with.
 
     Returns
     -------
-    train, validation : Batches or Stream; validation is None without validation data
+    train : Feed
+    validation : Batches or Stream, or None without validation data
     description : dict
         What must be the same when the training is resumed.
     """
     if not 0 <= validation_split < 1:
         raise ValueError(f"validation_split: expected a number in [0, 1). Received: {validation_split!r}")
+    if augment is not None and not isinstance(augment, Augmentation):
+        raise TypeError(
+            f"augment: expected an augmentation, such as nn.augmentation.RandomFlip(). Received: {augment!r}"
+        )
     if validation_split and validation_data is not None:
         raise ValueError("validation_split, validation_data: expected one of the two. Received: both")
     if y is None:
@@ -119,7 +213,8 @@ def training_feed(
         if validation_split:
             kept, held_out = _split(x, y, validation_split, seed)
         options = {"indices": kept, "batch_size": batch_size, "shuffle": shuffle, "seed": order_seed}
-        train, validation = from_arrays(model, loss, x, y, sample_weight, **options), None
+        train = from_arrays(model, loss, x, y, sample_weight, augment=augment, **options)
+        validation = None
         if validation_split:
             options |= {
                 "indices": held_out,
@@ -134,7 +229,9 @@ def training_feed(
     if validation_data is not None:
         size = max(getattr(train, "batch_size", 0), VALIDATION_BATCH)
         validation = evaluation_feed(model, loss, validation_data, size, epochs, finite=True)
-    return train, validation, description
+    if augment is not None:
+        description["augment"] = repr(augment)
+    return Feed(train, augment, prefetch, order_seed), validation, description
 
 
 def evaluation_feed(model, loss, data, batch_size, epochs=1, finite=False):

@@ -19,7 +19,7 @@ from ..optimizers.line_search import loss_again
 from .callbacks import Callback
 from .checkpoint import SavedTraining, save_checkpoint
 from .diagnosis import Snapshot, explain, not_finite
-from .feed import evaluation_feed, n_batches, training_feed
+from .feed import evaluation_feed, n_batches, seed_of_order, training_feed
 from .history import History
 from .progress import progress
 
@@ -161,7 +161,8 @@ class Trainer:
 
     def fit(
         self, x, y=None, epochs=1, batch_size=32, validation_split=0.0, validation_data=None, callbacks=(),
-        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0,
+        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0, augment=None,
+        prefetch=None,
     ):  # fmt: skip
         """Train until `epochs` epochs are done.
 
@@ -188,6 +189,10 @@ class Trainer:
             the very beginning. Model, optimizer and data must be as they were.
         initial_epoch : int
             Number of epochs to take as done.
+        augment : Augmentation, optional
+            Random changes of the training images, see `fastnn.augmentation`.
+        prefetch : int, optional
+            Batches that a background thread prepares ahead; by default 2 with `augment`, else 0.
 
         Returns
         -------
@@ -207,10 +212,10 @@ class Trainer:
         saved = None if resume_from is None else SavedTraining(resume_from)
         self._check_epochs(epochs, initial_epoch)
         seed = self.seed if saved is None else saved.seed
-        order_seed = _order_seed(seed, self.n_fits) if saved is None else saved.order_seed
+        order_seed = seed_of_order(seed, self.n_fits) if saved is None else saved.order_seed
         train, validation, data = training_feed(
             self.model, self.loss, x, y, sample_weight, batch_size, shuffle, validation_split,
-            validation_data, epochs - initial_epoch, seed, order_seed,
+            validation_data, epochs - initial_epoch, seed, order_seed, augment, prefetch,
         )  # fmt: skip
         self._begin(train, validation, data, saved, epochs, initial_epoch, callbacks, verbose, order_seed)
         with self._ending_well():
@@ -371,11 +376,6 @@ class Trainer:
         saved.check(self)
         self._bind()
         saved.restore(self)
-
-
-def _order_seed(seed, n_fits):
-    """The seed of the data's order: another for every `fit`."""
-    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])
 
 
 @contextmanager
