@@ -10,7 +10,7 @@ from fastnn._ext.activations cimport check_like
 from fastnn._ext.common cimport check, check_shape, real, real_type
 from fastnn._ext.threads cimport threads_for
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 from numpy cimport PyArray_DATA
 
@@ -87,7 +87,7 @@ cdef inline void blended(
 ) noexcept nogil:
     """The pixel between four; one of weight 0 is not read, so that whole coordinates are exact."""
     cdef int64_t r0 = r >> 32, c0 = c >> 32, k
-    cdef int64_t part_r = r & (ONE - 1), part_c = c & (ONE - 1)
+    cdef uint32_t part_r = <uint32_t>r, part_c = <uint32_t>c  # the lower halves
     cdef real fr = <real>(part_r * UNIT), fc = <real>(part_c * UNIT), top, bottom
     cdef const real* a
     cdef const real* b
@@ -117,7 +117,7 @@ cdef void warped_row(
     if not im.bilinear:
         r += ONE >> 1
         c += ONE >> 1
-    if dr == 0 and (dc == ONE or dc == -ONE) and (not im.bilinear or (r | c) & (ONE - 1) == 0):
+    if dr == 0 and (dc == ONE or dc == -ONE) and (not im.bilinear or <uint32_t>(r | c) == 0):
         copied_row(x, constant, y, r >> 32, c >> 32, dc // ONE, im)
     elif not im.bilinear:
         for j in range(im.out_w):

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from .._ext.threads import compute_alone
-from ..data.augmentation.base import Augmentation
+from ..data.augmentation import Augmentation
 from ..data.batches import Batches, check_finite, train_validation_split
 from ..errors import NotBuiltError, ShapeError
 from ..workspace import Workspace

@@ -1,6 +1,7 @@
 """What all augmentations share: random numbers from counters, a row of changes, checks of arguments."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ class Augmentation:
     [1]_, not from a shared state: the same call gives the same images, for any number of threads and in a
     resumed training. `Trainer.fit(augment=...)` gives its own seed and a step for each batch of each epoch.
 
-    A change of your own sets `n_draws`, the random numbers that an image needs, and writes `change`.
+    A change of your own sets `n_draws`, the random numbers that an image needs, writes `change`, and keeps
+    the arguments of its constructor in attributes of the same names.
 
     References
     ----------
@@ -112,8 +114,10 @@ class Compose(Augmentation):
             raise TypeError(
                 f"Compose: augmentations: expected a sequence of Augmentation objects. Received: {given!r}"
             )
-        inner = (a.augmentations if isinstance(a, Compose) else [a] for a in given)
-        self.augmentations = [augmentation for row in inner for augmentation in row]
+        self.augmentations: list[Augmentation] = []
+        for augmentation in given:
+            is_row = isinstance(augmentation, Compose)
+            self.augmentations += augmentation.augmentations if is_row else [augmentation]
 
     def run(self, x, seed, step, take, index=0):
         """All changes, one after the other."""
@@ -133,7 +137,7 @@ def between(limits, u):
     return limits[0] + (limits[1] - limits[0]) * u
 
 
-def number(owner, name, value, low=-np.inf, high=np.inf):
+def number(owner, name, value: Any, low=-np.inf, high=np.inf):
     """`value` as a float from `low` to `high`, or an error."""
     if not isinstance(value, (int, float, np.number)) or not (low <= value <= high and abs(value) < np.inf):
         place = "" if low == -np.inf else f" in [{low}, {high}]" if high < np.inf else f" of at least {low}"
@@ -156,10 +160,11 @@ def pair(owner, name, value, whole=False, least=0):
 
 def limits(owner, name, value):
     """(low, high), or (-value, value) from one number."""
-    two = tuple(value) if isinstance(value, (tuple, list)) else (-number(owner, name, value, 0), value)
-    if len(two) != 2 or number(owner, name, two[0]) > number(owner, name, two[1]):
+    two = value if isinstance(value, (tuple, list)) else (-number(owner, name, value, 0), value)
+    numbers = [number(owner, name, v) for v in two]
+    if len(numbers) != 2 or numbers[0] > numbers[1]:
         raise ValueError(f"{owner._name}: {name}: expected (low, high), low <= high. Received: {value!r}")
-    return float(two[0]), float(two[1])
+    return tuple(numbers)
 
 
 def one_of(owner, name, value, choices):
