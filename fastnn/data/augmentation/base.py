@@ -139,7 +139,8 @@ def between(limits, u):
 
 def number(owner, name, value: Any, low=-np.inf, high=np.inf):
     """`value` as a float from `low` to `high`, or an error."""
-    if not isinstance(value, (int, float, np.number)) or not (low <= value <= high and abs(value) < np.inf):
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if not is_number or not (low <= value <= high and abs(value) < np.inf):
         place = "" if low == -np.inf else f" in [{low}, {high}]" if high < np.inf else f" of at least {low}"
         raise ValueError(f"{owner._name}: {name}: expected a finite number{place}. Received: {value!r}")
     return float(value)
@@ -148,7 +149,7 @@ def number(owner, name, value: Any, low=-np.inf, high=np.inf):
 def pair(owner, name, value, whole=False, least=0):
     """Two numbers of at least `least`, for rows and columns, from one or two."""
     two = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    kinds = (int, np.integer) if whole else (int, float, np.number)
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
     if len(two) != 2 or not all(isinstance(v, kinds) and least <= v < 2**20 for v in two):
         kind = "an integer" if whole else "a number"
         raise ValueError(
