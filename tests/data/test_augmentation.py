@@ -204,6 +204,8 @@ def test_brightness_and_contrast():
         (lambda: aug.Compose([aug.RandomFlip]), TypeError, "Compose: augmentations"),
         (lambda: aug.RandomFlip()(np.zeros((3, 784))), ShapeError, r"images \(N, H, W, C\).*\(3, 784\)"),
         (lambda: aug.RandomFlip()(np.zeros((3, 2, 2, 1), np.uint8)), TypeError, "RandomFlip: x: .*uint8"),
+        (lambda: aug.RandomFlip()(images(), -1), ValueError, "RandomFlip: seed: expected an integer from 0"),
+        (lambda: aug.RandomFlip()(images(), 0, 2**64), ValueError, "RandomFlip: step: expected an integer"),
         (lambda: aug.Augmentation()(images()), NotImplementedError, "Augmentation.change is not written"),
     ],
 )  # fmt: skip

@@ -65,13 +65,18 @@ class Augmentation:
                 f"{self._name}: x: expected float32 or float64. Received: dtype={x.dtype}; bytes are "
                 "np.float32(x / 255)"
             )
+        for name, value in (("seed", seed), ("step", step)):
+            if not isinstance(value, (int, np.integer)) or not 0 <= value < 2**64:
+                raise ValueError(
+                    f"{self._name}: {name}: expected an integer from 0 to 2^64 - 1. Received: {value!r}"
+                )
         return self.run(x, seed, step, take)
 
     def run(self, x, seed, step, take, index=0):
         """The same without checks, as the `index`-th change of a row."""
         y = take((len(x), *self.output_shape(x.shape[1:])), x.dtype)
-        random = np.random.Generator(np.random.Philox(counter=[0, 0, 0, index], key=[seed, step]))
-        self.change(x, y, random.random((len(x), self.n_draws)).T)
+        bits = np.random.Philox(counter=[0, 0, 0, index], key=np.array([seed, step], np.uint64))
+        self.change(x, y, np.random.Generator(bits).random((len(x), self.n_draws)).T)
         return y
 
     def output_shape(self, shape):

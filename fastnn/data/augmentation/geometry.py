@@ -33,7 +33,7 @@ class RandomAffine(_Moved):
 
     Formula, for the place p = (row, column) of a pixel, c the centre of the image::
 
-        x(c + R (p - c - t) / s) -> y(p),   R = [[cos a, sin a], [-sin a, cos a]]
+        y(p) = x(c + R (p - c - t) / s),   R = [[cos a, sin a], [-sin a, cos a]]
 
     Parameters
     ----------
