@@ -102,7 +102,7 @@ cdef inline void blended(
         a = pixel(x, constant, r0, c0, im)
         b = pixel(x, constant, r0, c0 + 1, im) if part_c else a
         d = pixel(x, constant, r0 + 1, c0, im) if part_r else a
-        e = pixel(x, constant, r0 + 1, c0 + 1, im) if part_r and part_c else d if part_r else b
+        e = pixel(x, constant, r0 + 1, c0 + 1, im) if part_r and part_c else d
     for k in range(channels):
         top = a[k] + fc * (b[k] - a[k])
         bottom = d[k] + fc * (e[k] - d[k])

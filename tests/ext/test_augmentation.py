@@ -90,6 +90,7 @@ def test_whole_shifts_are_padding(module, fill, mode):
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 def test_flips_and_quarter_turns(interpolation):
     x = images((1, 6, 6, 3), "float32")
+    x[0, 2, 4] = np.nan  # and stays alone
     for turns, (cos, sin) in enumerate([(1, 0), (0, 1), (-1, 0), (0, -1)]):
         turn = np.array([[cos, sin], [-sin, cos]], float)
         matrix = np.c_[turn, 2.5 - turn @ [2.5, 2.5]][None]
