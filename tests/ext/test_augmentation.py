@@ -33,6 +33,7 @@ def matrices(n, rng):
     for m in matrix[::2]:
         m[:, :2] = np.diag(rng.choice([-1.0, 1.0], 2))
         m[:, 2] = rng.integers(-6, 12, 2)
+    matrix[1::2, 1, 1] = rng.choice([-1.0, 0.3, 1.0], n // 2)  # a column further, but in another row
     return matrix
 
 
