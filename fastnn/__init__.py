@@ -88,7 +88,7 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import regularizers, schedules
-    from .data import datasets
+    from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
     from .training import (
@@ -192,6 +192,7 @@ __all__ = [
     "Tanh",
     "TiedDense",
     "Trainer",
+    "augmentation",
     "bagging",
     "datasets",
     "get_num_threads",
@@ -216,8 +217,8 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
-    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
-    "regularizers": ".regularizers",
+    "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
+    "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
          "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "pretrain_layerwise",

@@ -3,6 +3,7 @@
 Each function returns a `matplotlib.figure.Figure`; `save(figure, path)` writes it.
 """
 
+from .augmentation import augmented
 from .curves import learning_curves
 from .evaluation import confusion, mistakes
 from .figure import save
@@ -11,6 +12,7 @@ from .rates import learning_rates, range_test, rate_search
 from .roofline import roofline
 
 __all__ = [
+    "augmented",
     "confusion",
     "filters",
     "learning_curves",
