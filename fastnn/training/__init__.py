@@ -2,6 +2,7 @@
 
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .history import History
+from .monitor import LayerMonitor
 from .plateau import HalveOnWorse, ReduceLROnPlateau
 from .search import RangeTest, RateSearch, log_search, lr_range_test
 from .trainer import Trainer
@@ -13,6 +14,7 @@ __all__ = [
     "EarlyStopping",
     "HalveOnWorse",
     "History",
+    "LayerMonitor",
     "RangeTest",
     "RateSearch",
     "ReduceLROnPlateau",
