@@ -85,7 +85,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import schedules, theory
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -96,6 +96,7 @@ if TYPE_CHECKING:
         EarlyStopping,
         HalveOnWorse,
         History,
+        LayerMonitor,
         ReduceLROnPlateau,
         Trainer,
         log_search,
@@ -147,6 +148,7 @@ __all__ = [
     "InferenceModel",
     "KLDivergence",
     "Layer",
+    "LayerMonitor",
     "LayerNorm",
     "LeakyReLU",
     "LineSearch",
@@ -197,6 +199,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "testing",
+    "theory",
     "use_kernels",
 ]
 
@@ -204,9 +207,10 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "theory": ".theory",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
     ),
 }  # fmt: skip
 

@@ -79,7 +79,7 @@ def test_validation_better_than_training():
     ("curves", "sentence"),
     [
         ({"loss": FALLING},
-         "Still improving: loss fell by 17.5% an epoch over the last 5 epochs, to 0.3. Train for more epochs."),
+         "Still improving: loss fell by 17.5% an epoch over the last 5 epochs, to 0.3."),
         ({"loss": [9.0, *FALLING]},
          "Still improving: loss fell by 17.5% an epoch over the last 5 epochs, to 0.3."),
         ({"loss": FALLING, "val_loss": [0.9, 0.8, 0.75]},
