@@ -4,6 +4,8 @@ from ..errors import require
 
 INK, MUTED, GRID = "#222222", "#777777", "#dddddd"
 TRAIN, VALIDATION = "#1f6fb4", "#d1622b"
+#: Colours that the colour-blind can tell apart too (Okabe & Ito 2008).
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 
 
 def new_figure(width, height, rows=1, columns=1, **options):

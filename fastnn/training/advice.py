@@ -25,8 +25,9 @@ SWING, SWING_AGAINST_TREND = 0.05, 3.0
 #: Gradient of a layer against that of the last. Five sigmoids, whose slopes are at most 1/4, make it less
 #: than 1e-3 (the notes, S7.2); the same upwards.
 VANISHED, EXPLODED = 1e-3, 1e3
-#: A layer's gradient against that of the first epoch.
-GROWN = 100.0
+#: A layer's gradient against that of its first epoch; one that begins to arrive grows too, so it has to be
+#: long besides: gradients are usually clipped at 1 to 10.
+GROWN, LONG = 100.0, 10.0
 #: `||dw|| / ||w||` of an update: "should be somewhere around 1e-3" (Karpathy, CS231n, Neural networks part
 #: 3); ten times as much or a tenth is far from it.
 UPDATE_LOW, UPDATE_USUAL, UPDATE_HIGH = 1e-4, 1e-3, 1e-2
@@ -212,7 +213,7 @@ def gradients(history):
             )
     for layer, norm in moving.items():
         before = next((n for n in history.layers["grad_norm"][layer] if isfinite(n) and n > 0), nan)
-        if norm > GROWN * before:
+        if norm > max(LONG, GROWN * before):
             yield (
                 f"The gradient of {layer} has grown {norm / before:.0f} times, from {before:.2g} to "
                 f"{norm:.2g}. Lower the learning rate, or set clip_global_norm of the optimizer."

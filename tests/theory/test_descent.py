@@ -47,7 +47,7 @@ def test_momentum_and_the_look_ahead():
 
 
 def test_looking_ahead_swings_less():
-    """NAG turns against the velocity before it overshoots (S3.2): less way across the valley, on the whole."""
+    """NAG turns against the velocity before it overshoots (S3.2): less way across the valley."""
     across = [
         np.abs(np.diff(descend(make(lr=0.02), VALLEY, (3, 1), steps=100)[:, 1])).sum()
         for make in (nn.Momentum, nn.NAG)

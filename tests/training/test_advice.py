@@ -168,9 +168,10 @@ def by_layer(quantity, **values):
         ({"dense1": 400.0, "dense2": 0.5}, ""),
         ({"dense1": 0.0, "dense2": 0.0, "dense3": 0.5},
          "No gradient reaches dense1, dense2. Something behind"),
-        ({"dense1": [0.01, 2.0], "dense2": 1.0},
-         "The gradient of dense1 has grown 200 times, from 0.01 to 2."),
-        ({"dense1": [0.03, 2.0], "dense2": 1.0}, ""),
+        ({"dense1": [0.1, 20.0], "dense2": 1.0},
+         "The gradient of dense1 has grown 200 times, from 0.1 to 20."),
+        ({"dense1": [0.3, 20.0], "dense2": 1.0}, ""),
+        ({"dense1": [0.001, 2.0], "dense2": 1.0}, ""),  # it begins to arrive
         ({"dense1": NAN, "dense2": 1.0}, ""),
         ({"dense1": 1e-9}, ""),  # nothing to compare it with
     ],
