@@ -11,7 +11,7 @@ from .filters import filters
 from .layers import layers
 from .rates import learning_rates, range_test, rate_search
 from .roofline import roofline
-from .surfaces import animate_paths, effective_rates, optimizer_paths, surface
+from .surfaces import animate_paths, effective_rates, look_ahead, optimizer_paths, surface
 
 __all__ = [
     "activations",
@@ -22,6 +22,7 @@ __all__ = [
     "layers",
     "learning_curves",
     "learning_rates",
+    "look_ahead",
     "mistakes",
     "optimizer_paths",
     "range_test",

@@ -8,7 +8,7 @@ from ..layers.containers import Sequential
 from ..layers.dense import Dense
 from ..layers.parametric import Maxout, PReLU
 from ..testing import copy_of
-from .figure import GRID, TRAIN, VALIDATION, new_figure
+from .figure import GRID, TRAIN, VALIDATION, panels
 
 #: A change of more than this between two neighbouring points is a jump, not a slope.
 JUMP = 0.1
@@ -51,10 +51,8 @@ def activations(names=None, limit=4.0):
             f"activations: names: expected layers, or some of {', '.join(known)}. "
             f"Received: {unknown[0] if unknown else chosen!r}"
         )
-    columns = min(7, len(chosen))
-    rows = -(-len(chosen) // columns)
-    figure, axes = new_figure(1.9 * columns + 0.4, 1.9 * rows + 0.3, rows, columns, sharex=True)
-    for axis, name in zip(axes.flat, chosen):
+    figure, axes = panels(len(chosen), 1.95, 2.0, 7, sharex=True)
+    for axis, name in zip(axes, chosen):
         layer = name if isinstance(name, Layer) else known[name]
         x, y, slope = curves(layer, limit)
         axis.axhline(0, color=GRID, linewidth=0.8)
@@ -63,9 +61,7 @@ def activations(names=None, limit=4.0):
         axis.plot(x, _broken(slope), color=VALIDATION, linewidth=1.2, linestyle=(0, (4, 2)), label="f'")
         axis.set_title(name if isinstance(name, str) else repr(name), fontsize=9, loc="left")
         axis.set_ylim(max(-2.0, min(y.min(), slope.min()) - 0.2), min(2.5, max(y.max(), slope.max()) + 0.2))
-    for axis in list(axes.flat)[len(chosen) :]:
-        axis.axis("off")
-    axes[0, 0].legend(loc="upper left", frameon=False, fontsize=8, handlelength=1.8)
+    axes[0].legend(loc="upper left", frameon=False, fontsize=8, handlelength=1.8)
     return figure
 
 

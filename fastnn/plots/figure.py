@@ -18,6 +18,16 @@ def new_figure(width, height, rows=1, columns=1, **options):
     return figure, axes
 
 
+def panels(n, width, height, most, above=0.0, **options):
+    """A figure and a list of n axes of that size, at most so many in a row; there is room `above` them."""
+    columns = min(most, n)
+    rows = -(-n // columns)
+    figure, axes = new_figure(width * columns, height * rows + above, rows, columns, **options)
+    for axis in axes.flat[n:]:
+        axis.axis("off")
+    return figure, list(axes.flat[:n])
+
+
 def save(figure, path, dpi=150):
     """Write a figure to a file; the ending of the name decides the format."""
     figure.savefig(path, dpi=dpi)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import require
-from ..optimizers import Optimizer
+from ..optimizers import NAG, Optimizer
 from ..theory import descent
-from .figure import GRID, INK, MUTED, PALETTE, new_figure
+from .figure import GRID, INK, MUTED, PALETTE, new_figure, panels
 
 N_LEVELS = 16
 N_GRID = 201
@@ -50,8 +50,7 @@ def surface(surface, path=None):
     arrows = -slope / np.sqrt(np.maximum(length, 1e-300)) / np.sqrt(length.max()) * (upper - bottom) / 7
     axis.quiver(places[..., 0], places[..., 1], arrows[..., 0], arrows[..., 1], color=INK, angles="xy",
                 scale_units="xy", scale=1, width=0.004)  # fmt: skip
-    axis.plot([], [], marker=r"$\rightarrow$", markersize=11, color=INK, linestyle="none",
-              label="downhill, against the gradient")  # fmt: skip
+    _arrow_in_legend(axis, INK, "downhill, against the gradient")
     if path is not None:
         path = np.asarray(path)
         axis.plot(*path.T, color=PALETTE[1], linewidth=1.2, marker=".", markersize=4, label="path")
@@ -84,18 +83,14 @@ def optimizer_paths(optimizers, surface, start=None, steps=100, columns=4):
     matplotlib.figure.Figure
     """
     paths = _paths("optimizer_paths", optimizers, surface, start, steps)
-    wide = min(columns, len(paths))
-    rows = -(-len(paths) // wide)
-    figure, axes = new_figure(2.9 * wide, 2.6 * rows + 0.5, rows, wide)
-    for axis, (name, path) in zip(axes.flat, paths.items()):
+    figure, axes = panels(len(paths), 2.9, 2.6, columns, above=0.5)
+    for axis, (name, path) in zip(axes, paths.items()):
         _contours(axis, surface)
         axis.plot(*path.T, color=PALETTE[1], linewidth=1.2, marker=".", markersize=3, label="path")
         axis.plot(*path[0], "o", color="white", markeredgecolor=INK, markersize=6, label="start")
         axis.plot(*path[-1], "o", color=PALETTE[1], markeredgecolor=INK, markersize=6, label="end")
         axis.set_title(f"{name}: {_height(surface, path)}", fontsize=9, loc="left")
-    for axis in list(axes.flat)[len(paths) :]:
-        axis.axis("off")
-    handles = axes[0, 0].get_legend_handles_labels()
+    handles = axes[0].get_legend_handles_labels()
     figure.legend(*handles, loc="upper right", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(f"{surface.name}: f after {steps} steps", fontsize=10, x=0.01, ha="left")
     return figure
@@ -163,10 +158,8 @@ def effective_rates(optimizers, surface, start=None, steps=100, columns=4):
         Rates that are negative, where momentum carries a parameter uphill, are left out.
     """
     paths = _paths("effective_rates", optimizers, surface, start, steps)
-    wide = min(columns, len(paths))
-    rows = -(-len(paths) // wide)
-    figure, axes = new_figure(2.8 * wide, 2.3 * rows + 0.4, rows, wide, sharey=True, sharex=True)
-    for axis, (name, path) in zip(axes.flat, paths.items()):
+    figure, axes = panels(len(paths), 2.8, 2.3, columns, above=0.4, sharey=True, sharex=True)
+    for axis, (name, path) in zip(axes, paths.items()):
         rates = descent.effective_rates(path, surface)
         rates = np.where(rates > 0, rates, np.nan)
         for values, colour, style, label in zip(rates.T, PALETTE, STYLES, ("rate of x", "rate of y")):
@@ -175,13 +168,71 @@ def effective_rates(optimizers, surface, start=None, steps=100, columns=4):
         axis.set_title(name, fontsize=9, loc="left")
         axis.set_xlabel("step", fontsize=8, color=MUTED)
         axis.grid(axis="y", color=GRID, linewidth=0.6)
-    for axis in list(axes.flat)[len(paths) :]:
-        axis.axis("off")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="upper right", ncols=2, frameon=False, fontsize=8
-    )
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="upper right", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(f"effective learning rates: {surface.name}", fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def look_ahead(surface, lr=0.02, momentum=0.9, start=None, steps=100):
+    """Two steps of Nesterov's method beside those of momentum: one that goes on, one that brakes (S3.2).
+
+    Both begin with the momentum's part, `w' = w - lr momentum u`. Momentum then adds the gradient at w, where
+    it came from; NAG that at w', where it is going. The first step shown is one where the gradient at w'
+    agrees with the velocity; the second is the first that would overshoot: at w the gradient still agrees, at
+    w' it is against.
+
+    Parameters
+    ----------
+    surface : Surface
+    lr, momentum : float
+    start : (float, float), optional
+        `surface.start` if not given.
+    steps : int
+        Among how many steps to look.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    path = descent.descend(NAG(lr, momentum), surface, start, steps)
+    w, velocity = path[1:-1], -np.diff(path, axis=0)[:-1]  # lr u
+    ahead = w - momentum * velocity
+    here, there = surface.gradient(w), surface.gradient(ahead)
+    along_here, along_there = (here * velocity).sum(-1), (there * velocity).sum(-1)
+    cases = {"goes on": along_there > 0, "brakes": (along_here > 0) & (along_there < 0)}
+    if not all(found.any() for found in cases.values()):
+        raise ValueError(
+            f"look_ahead: expected a path that overshoots. Received: none with lr={lr:g}, "
+            f"momentum={momentum:g} in {steps} steps; another start, or a larger momentum, may"
+        )
+    figure, axes = new_figure(9.0, 3.9, 1, 2)
+    for axis, (title, found) in zip(axes[0], cases.items()):
+        t = int(np.argmax(found))
+        _contours(axis, surface)
+        points = np.array([w[t], ahead[t], ahead[t] - lr * there[t], ahead[t] - lr * here[t]])
+        _arrow(axis, points[0], points[1], INK, r"momentum, $-lr\,\beta u$")
+        _arrow(axis, points[1], points[2], PALETTE[1], "NAG: gradient at w'")
+        _arrow(axis, points[1], points[3], PALETTE[0], "momentum: gradient at w")
+        for point, name in zip(points, ("w", "w'")):
+            axis.annotate(name, point, (5, 5), textcoords="offset points", fontsize=9, color=INK)
+        middle, size = (points.max(0) + points.min(0)) / 2, 0.75 * np.ptp(points, axis=0).max()
+        axis.set(xlim=middle[0] + size * np.array([-1, 1]), ylim=middle[1] + size * np.array([-1, 1]))
+        axis.set_title(f"step {t + 2}: the gradient ahead {title}", fontsize=9, loc="left")
+    arrows = [handles[-3:] for handles in axes[0, 1].get_legend_handles_labels()]  # the minimum is far away
+    axes[0, 1].legend(*arrows, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8)
+    figure.suptitle(f"Nesterov's look-ahead: {surface.name}", fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+def _arrow(axis, start, end, colour, label):
+    axis.quiver(*start, *(end - start), color=colour, angles="xy", scale_units="xy", scale=1, width=0.009,
+                zorder=3)  # fmt: skip
+    _arrow_in_legend(axis, colour, label)
+
+
+def _arrow_in_legend(axis, colour, label):
+    axis.plot([], [], marker=r"$\rightarrow$", markersize=11, color=colour, linestyle="none", label=label)
 
 
 def _paths(where, optimizers, surface, start, steps):

@@ -100,6 +100,34 @@ def test_effective_rates():
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 0.02)
 
 
+def test_the_look_ahead():
+    """The gradient's part of NAG's step goes from w' to the next point of its path (S3.2)."""
+    valley, lr, momentum = surfaces.valley(), 0.02, 0.9
+    figure = drawn(plots.look_ahead(valley, lr, momentum))
+    path = descend(nn.NAG(lr=lr, momentum=momentum), valley, steps=100)
+    agree = []
+    for axis in figure.axes:
+        t = int(axis.get_title(loc="left").split(":")[0].removeprefix("step ")) - 1
+        arrows = [c for c in axis.collections if hasattr(c, "U")]
+        starts = [np.array([c.X[0], c.Y[0]]) for c in arrows]
+        ends = [start + (c.U[0], c.V[0]) for c, start in zip(arrows, starts)]
+        np.testing.assert_allclose(starts[0], path[t])
+        np.testing.assert_allclose(ends[0], path[t] + momentum * (path[t] - path[t - 1]))
+        np.testing.assert_allclose(ends[1], path[t + 1], atol=1e-12)
+        np.testing.assert_allclose(ends[2] - ends[0], -lr * valley.gradient(path[t]), atol=1e-12)
+        moves = path[t] - path[t - 1]
+        agree.append([float((end - ends[0]) @ moves) > 0 for end in ends[1:]])
+    assert agree == [[True, True], [False, True]]  # of NAG, of momentum
+    assert [axis.get_legend() is None for axis in figure.axes] == [True, False]
+
+
+def test_without_an_overshoot_there_is_nothing_to_brake():
+    with pytest.raises(
+        ValueError, match=r"^look_ahead: expected a path that overshoots\. Received: none with"
+    ):
+        plots.look_ahead(surfaces.bowl(), lr=0.001, momentum=0.1)
+
+
 def test_a_gif_has_a_picture_for_each_step(tmp_path):
     image = pytest.importorskip("PIL.Image")
     plots.animate_paths(OPTIMIZERS, surfaces.valley(), tmp_path / "a.gif", steps=5, fps=10)
