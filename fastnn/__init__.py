@@ -87,7 +87,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import regularizers, schedules
+    from . import regularizers, schedules, theory
     from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         Ensemble,
         HalveOnWorse,
         History,
+        LayerMonitor,
         ReduceLROnPlateau,
         Trainer,
         bagging,
@@ -154,6 +155,7 @@ __all__ = [
     "InferenceModel",
     "KLDivergence",
     "Layer",
+    "LayerMonitor",
     "LayerNorm",
     "LeakyReLU",
     "LineSearch",
@@ -210,6 +212,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "testing",
+    "theory",
     "train_ensemble",
     "use_kernels",
 ]
@@ -219,10 +222,11 @@ __all__ = [
 _LATER = {
     "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
     "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
+    "theory": ".theory",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test", "pretrain_layerwise",
-         "train_ensemble"],
+         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test",
+         "pretrain_layerwise", "train_ensemble"],
         ".training",
     ),
 }  # fmt: skip

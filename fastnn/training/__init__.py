@@ -4,6 +4,7 @@ from .bootstrap import bagging, train_ensemble
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping
 from .ensemble import Ensemble
 from .history import History
+from .monitor import LayerMonitor
 from .plateau import HalveOnWorse, ReduceLROnPlateau
 from .pretraining import PretrainedLayer, pretrain_layerwise
 from .search import RangeTest, RateSearch, log_search, lr_range_test
@@ -17,6 +18,7 @@ __all__ = [
     "Ensemble",
     "HalveOnWorse",
     "History",
+    "LayerMonitor",
     "PretrainedLayer",
     "RangeTest",
     "RateSearch",
