@@ -306,6 +306,16 @@ class Optimizer:
 
     # Checks of hyperparameters
 
+    def _set_eps(self, eps, mode, modes=("outside", "inside")):
+        self.eps = self._checked("eps", eps)
+        self.eps_mode = self._chosen("eps_mode", mode, modes)
+
+    def _set_betas(self, betas):
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            name = type(self).__name__
+            raise ValueError(f"{name}: betas: expected two numbers, (beta1, beta2). Received: {betas!r}")
+        self.betas = tuple(self._checked("betas", beta, below=1.0) for beta in betas)
+
     def _checked(self, name, value, below=math.inf):
         """`value` as a float in `[0, below)`, or an error."""
         try:
@@ -349,6 +359,18 @@ class Optimizer:
                 f"{type(self).__name__}: {name}: expected one of {expected}. Received: {value!r}"
             )
         return value
+
+
+class WithMomentum(Optimizer):
+    """Base of those that have a momentum, a number in [0, 1) or a schedule `step -> momentum`."""
+
+    def __init__(self, lr, momentum, weight_decay, **common):
+        super().__init__(lr, weight_decay, **common)
+        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+
+    def current_momentum(self):
+        """Momentum of the next update."""
+        return self._now("momentum", self.momentum, below=1.0)
 
 
 def _interval(below):
