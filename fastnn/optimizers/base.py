@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import choice, integer, number
 from ..workspace import ALIGNMENT
 
 
@@ -83,13 +84,7 @@ class Optimizer:
                 f"{type(self).__name__}: {', '.join(given)}: expected one of clip_value, clip_norm, "
                 f"clip_global_norm, or none. Received: {given}"
             )
-        whole = isinstance(accumulate_steps, (int, np.integer)) and not isinstance(accumulate_steps, bool)
-        if not whole or accumulate_steps < 1:
-            raise ValueError(
-                f"{type(self).__name__}: accumulate_steps: expected an integer of at least 1. "
-                f"Received: {accumulate_steps!r}"
-            )
-        self.accumulate_steps = int(accumulate_steps)
+        self.accumulate_steps = integer(type(self).__name__, "accumulate_steps", accumulate_steps)
         self.groups = None if groups is None else self._checked_groups(groups)
         self.scale, self.clip = 1.0 / self.accumulate_steps, self.clip_value or 0.0
         self.n_steps = self.n_pending = 0
@@ -124,14 +119,8 @@ class Optimizer:
         """What a number or a schedule is for the next update."""
         if not callable(value):
             return value
-        value = value(self.n_steps)
-        try:
-            return self._checked(name, value, below)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{name}: expected {_interval(below)} from the schedule at step {self.n_steps}. "
-                f"Received: {value!r}; correct the schedule, a function of the number of updates done"
-            ) from None
+        hint = f" from the schedule at step {self.n_steps}, a function of the number of updates done"
+        return number(type(self).__name__, name, value(self.n_steps), f"[0, {below:g})", hint)
 
     # Steps
 
@@ -318,16 +307,8 @@ class Optimizer:
 
     def _checked(self, name, value, below=math.inf):
         """`value` as a float in `[0, below)`, or an error."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0 <= number < below:  # NaN fails too
-            hint = " or a schedule, a function step -> lr" if name == "lr" else ""
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected {_interval(below)}{hint}. Received: {value!r}"
-            )
-        return number
+        hint = " or a schedule, a function step -> lr" if name == "lr" else ""
+        return number(type(self).__name__, name, value, f"[0, {below:g})", hint)
 
     def _positive(self, name, value):
         """`value` as a finite float above 0, or None, or an error."""
@@ -352,13 +333,7 @@ class Optimizer:
         return checked
 
     def _chosen(self, name, value, choices):
-        """`value`, which must be one of `choices`."""
-        if value not in choices:
-            expected = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected one of {expected}. Received: {value!r}"
-            )
-        return value
+        return choice(type(self).__name__, name, value, choices)
 
 
 class WithMomentum(Optimizer):
@@ -371,10 +346,6 @@ class WithMomentum(Optimizer):
     def current_momentum(self):
         """Momentum of the next update."""
         return self._now("momentum", self.momentum, below=1.0)
-
-
-def _interval(below):
-    return f"a number in [0, {below:g})" if below < math.inf else "a finite number of at least 0"
 
 
 def _zeros_like(theta):

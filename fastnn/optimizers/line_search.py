@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import integer
 from ..errors import NonFiniteError
 from .base import Optimizer
 
@@ -174,11 +175,7 @@ class ArmijoLineSearch(Search):
             self._positive(name, self._checked(name, value, below=1.0))
             for name, value in (("c1", c1), ("shrink", shrink))
         )
-        if isinstance(max_trials, bool) or not isinstance(max_trials, (int, np.integer)) or max_trials < 1:
-            raise ValueError(
-                f"ArmijoLineSearch: max_trials: expected an integer of at least 1. Received: {max_trials!r}"
-            )
-        self.max_trials = int(max_trials)
+        self.max_trials = integer("ArmijoLineSearch", "max_trials", max_trials)
 
     def search(self, loss_at):
         loss, slope = loss_at(0.0), kernels.sum_of_squares(self.model.grad)

@@ -60,9 +60,9 @@ def test_prepared_for_inference():
     [
         ({"size": 4}, r"LRN: size: expected an odd number.*Received: 4"),
         ({"size": 0}, "LRN: size: expected an integer of at least 1"),
-        ({"alpha": -1e-4}, r"LRN: alpha: expected a number of at least 0\. Received: -0\.0001"),
-        ({"beta": -0.1}, r"LRN: beta: expected a number of at least 0"),
-        ({"k": 0.0}, r"LRN: k: expected a positive number\. Received: 0\.0"),
+        ({"alpha": -1e-4}, r"LRN: alpha: expected a number in \[0, inf\)\. Received: -0\.0001"),
+        ({"beta": -0.1}, r"LRN: beta: expected a number in \[0, inf\)"),
+        ({"k": 0.0}, r"LRN: k: expected a number in \(0, inf\)\. Received: 0\.0"),
     ],
 )
 def test_errors(options, message):

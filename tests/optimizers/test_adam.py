@@ -105,9 +105,9 @@ def test_betas_are_two(betas):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match=r"eps: expected a finite number of at least 0. Received: -1"):
+    with pytest.raises(ValueError, match=r"eps: expected a number in \[0, inf\). Received: -1"):
         Adam(eps=-1)
-    with pytest.raises(ValueError, match=r"eps_mode: expected .*, 'inside'. Received: 'middle'"):
+    with pytest.raises(ValueError, match=r"eps_mode: expected 'outside' or 'inside'. Received: 'middle'"):
         Adam(eps_mode="middle")
 
 
@@ -278,16 +278,16 @@ def test_wrong_numbers_of_the_family_are_refused(cls):
             cls(betas=wrong)
     with pytest.raises(ValueError, match=rf"{cls.__name__}: betas: expected two numbers"):
         cls(betas=0.9)
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a finite number of at least 0"):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a number in \[0, inf\)"):
         cls(eps=-1)
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected one of "):
+    with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected '"):
         cls(eps_mode="middle")
 
 
 def test_wrong_options_of_nadam_and_maxprop_are_refused():
-    with pytest.raises(ValueError, match=r"NAdam: correction: expected one of 'next', 'current'. Received"):
+    with pytest.raises(ValueError, match=r"NAdam: correction: expected 'next' or 'current'. Received"):
         NAdam(correction="previous")
-    with pytest.raises(ValueError, match=r"NAdam: momentum_decay: expected a finite number of at least 0"):
+    with pytest.raises(ValueError, match=r"NAdam: momentum_decay: expected a number in \[0, inf\)"):
         NAdam(momentum_decay=-1)
     with pytest.raises(ValueError, match=r"MaxProp: beta: expected a number in \[0, 1\). Received: 1"):
         MaxProp(beta=1)

@@ -182,10 +182,10 @@ def test_wrong_rho_is_refused(rho):
 
 def test_wrong_options_are_refused():
     for cls in (AdaGrad, RMSProp):
-        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected one of 'outside',"):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected 'outside' or"):
             cls(eps_mode="middle")
     for cls in (AdaGrad, RMSProp, AdaDelta):
-        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a finite number of at least 0"):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a number in \[0, inf\)"):
             cls(eps=-1)
     with pytest.raises(ValueError, match=r"AdaGrad: initial_accumulator: expected .*Received: -1"):
         AdaGrad(initial_accumulator=-1)

@@ -149,7 +149,7 @@ def test_wrong_arguments_are_refused():
     for wrong in (0.1, (), "abc"):
         with pytest.raises(ValueError, match=r"LineSearch: candidates: expected .*Received: "):
             LineSearch(wrong)
-    with pytest.raises(ValueError, match=r"LineSearch: candidates: expected a finite number .*Received: -1"):
+    with pytest.raises(ValueError, match=r"LineSearch: candidates: expected a number in .*Received: -1"):
         LineSearch((0.1, -1))
     for name in ("c1", "shrink"):
         for wrong in (0, 1, -0.5, "a"):
