@@ -1,4 +1,4 @@
-"""What a schedule checks before it is made: numbers (`fastnn.checks`), lengths, and a highest and a lowest rate."""
+"""What a schedule checks before it is made: numbers (`fastnn.checks`), lengths, highest and lowest rates."""
 
 import math
 from numbers import Real
@@ -22,9 +22,7 @@ def updates(where, name, value, steps_per_epoch=1, least=1):
     return result
 
 
-def rates(where, low, high, what="lr"):
+def rates(where, low, high):
     """Raise unless `0 <= low <= high < inf`."""
     if not 0 <= low <= high < math.inf:
-        raise ValueError(
-            f"{where}: expected 0 <= {what}_min <= {what}_max. Received: {what}_min={low}, {what}_max={high}"
-        )
+        raise ValueError(f"{where}: expected 0 <= lr_min <= lr_max. Received: lr_min={low}, lr_max={high}")

@@ -183,7 +183,7 @@ def one_cycle(
 
     Departures from [1]. The paper goes up and down along lines of equal length and then, in the last updates,
     far down: `shape="linear", three_phase=True`. The default is the form that fastai and PyTorch's
-    `OneCycleLR` made usual. The paper lets the momentum go the other way, which is not done here.
+    `OneCycleLR` made usual. The momentum goes the other way: `one_cycle_momentum` with the same lengths.
 
     Parameters
     ----------
@@ -223,22 +223,25 @@ def one_cycle(
     """
     lr_max = number("one_cycle", "lr_max", lr_max)
     n = updates("one_cycle", "steps", steps, steps_per_epoch, least=2)
-    rise = number("one_cycle", "rise", rise, "[0, 0.5)" if three_phase else "[0, 1)")
     lowest = lr_max / number("one_cycle", "div", div, "[1, inf)")
     end = lowest / number("one_cycle", "final_div", final_div, "[1, inf)")
-    if shape not in ("cosine", "linear"):
-        raise ValueError(f"one_cycle: shape: expected 'cosine' or 'linear'. Received: {shape!r}")
-    knots = [(0, lowest), (rise * n - 1, lr_max), (n - 1, end)]
+    return wave("one_cycle", (lowest, lr_max, end), n, rise, shape, three_phase)
+
+
+def wave(where, levels, n, rise, shape, three_phase):
+    """From the first level to the second in the part `rise` of n updates, then (back and) to the third."""
+    first, top, last = levels
+    rise = number(where, "rise", rise, "[0, 0.5)" if three_phase else "[0, 1)")
+    choice(where, "shape", shape, ("cosine", "linear"))
+    knots = [(0, first), (rise * n - 1, top), (n - 1, last)]
     if three_phase:
-        knots.insert(2, (2 * rise * n - 2, lowest))
+        knots.insert(2, (2 * rise * n - 2, first))
     parts = [(*a, *b) for a, b in pairwise(knots)]
 
-    def lr(step):
+    def value(step):
         # A first part shorter than an update has its end before step 0 and is passed over.
         start, a, stop, b = next((part for part in parts if step < part[2]), parts[-1])
         share = min(1.0, (step - start) / (stop - start))
-        if shape == "linear":
-            return a + (b - a) * share
-        return b + (a - b) * (1 + math.cos(math.pi * share)) / 2
+        return a + (b - a) * share if shape == "linear" else half_cosine(a, b, share)
 
-    return lr
+    return value
