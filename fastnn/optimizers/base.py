@@ -285,7 +285,11 @@ class Optimizer:
         return values
 
     def config(self):
-        """Constructor arguments, as JSON can hold them; a schedule, which is a function, is left out."""
+        """Constructor arguments, as JSON can hold them; a schedule, which is a function, is left out.
+
+        A checkpoint keeps them, to tell whether it is continued by the same optimizer. Arguments that it does
+        not have, because it is older than they are, count as their defaults.
+        """
         values = self._settings()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if not callable(v)}
 
