@@ -86,6 +86,7 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import schedules
+    from .chain_rule import backward_record, chain_rule_paths
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -183,6 +184,8 @@ __all__ = [
     "Swish",
     "Tanh",
     "Trainer",
+    "backward_record",
+    "chain_rule_paths",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -203,6 +206,7 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
+    "backward_record": ".chain_rule", "chain_rule_paths": ".chain_rule",
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",

@@ -143,7 +143,7 @@ def test_rates_and_schedules():
         for schedule, make in cli.SCHEDULES.items():
             lr = make(0.5, steps)
             rates = [lr(t) if callable(lr) else lr for t in range(steps)]
-            assert 0 <= min(rates) and max(rates) <= 0.5
+            assert min(rates) >= 0 and max(rates) <= 0.5
             if steps == 1000:
                 assert max(rates) == pytest.approx(0.5)
                 assert (min(rates[-10:]) < 0.1) == (schedule != "constant")

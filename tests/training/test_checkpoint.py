@@ -252,7 +252,7 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, other, fit, m
 
 
 def test_a_checkpoint_without_later_arguments_continues(tmp_path):
-    """What was saved before Adam had `amsgrad` and Dropout `scaling` is like their defaults, and only that."""
+    """What was saved before Adam had `amsgrad` and Dropout `scaling` is like their defaults, no others."""
     path, newer = tmp_path / "older.safetensors", ("amsgrad", "bias_correction", "scaling")
 
     def forget(value):
