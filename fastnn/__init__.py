@@ -86,7 +86,7 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import schedules
-    from .chain_rule import backward_record, chain_rule_paths
+    from .chain_rule import backward_record, chain_rule_paths, forward_record
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -187,6 +187,7 @@ __all__ = [
     "backward_record",
     "chain_rule_paths",
     "datasets",
+    "forward_record",
     "get_num_threads",
     "initializers",
     "layers",
@@ -206,7 +207,7 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
-    "backward_record": ".chain_rule", "chain_rule_paths": ".chain_rule",
+    **dict.fromkeys(["backward_record", "chain_rule_paths", "forward_record"], ".chain_rule"),
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",

@@ -1,4 +1,4 @@
-"""The backward pass to look at: every gradient in the order it is computed, and the paths of the chain rule.
+"""Both passes to look at, tensor by tensor in the order they are computed, and the paths of the chain rule.
 
 >>> import numpy as np, fastnn as nn
 >>> model = nn.Sequential([nn.Dense(3, activation="tanh"), nn.Dense(2)], input_shape=(4,), seed=0)
@@ -23,6 +23,14 @@ from .layers.summary import aligned, ruled
 from .profiling import in_front
 
 
+class Value(NamedTuple):
+    """What one tensor was in a forward pass."""
+
+    layer: str
+    tensor: str
+    value: np.ndarray
+
+
 class Gradient(NamedTuple):
     """The loss's gradient with respect to one tensor."""
 
@@ -43,29 +51,46 @@ class Path(NamedTuple):
         return math.prod(self.factors)
 
 
-class BackwardRecord(list):
-    """A list of `Gradient`; printed, it is a table."""
+class Record(list):
+    """A list of `Value` or `Gradient`; printed, it is a table."""
 
     def __repr__(self):
-        rows = [(g.layer, f"dL/d{g.tensor}", str(g.gradient.shape), f"{_norm(g)}") for g in self]
-        return "\n".join(ruled(aligned([("layer", "gradient", "shape", "length"), *rows], left=3))[:-1])
-
-
-def _norm(step):
-    return f"{math.sqrt(kernels.sum_of_squares(np.ascontiguousarray(step.gradient))):.3g}"
+        rows = [("layer", "tensor", "shape", "length")]
+        for layer, tensor, array in self:
+            length = math.sqrt(kernels.sum_of_squares(array))
+            rows.append((layer, tensor, str(array.shape), f"{length:.3g}"))
+        return "\n".join(ruled(aligned(rows, left=3))[:-1])
 
 
 class _Recorder:
     """What `in_front` lets the passes of all layers go through."""
 
-    def __init__(self, model):
+    def __init__(self, model, kind):
         self.paths = {layer: path for path, layer in model.walk()}
-        self.record = BackwardRecord()
+        self.kind, self.record = kind, Record()
 
     def around(self, call, layer, name):
-        if name != "backward" or layer.children():
+        if layer.children():
+            return call
+        return self.forward(call, layer) if name == "forward" else self.backward(call, layer)
+
+    def forward(self, call, layer):
+        if self.kind is not Value:
             return call
 
+        def recorded(x, training=False):
+            y = call(x, training)
+            fused = isinstance(layer, WeightedLayer)
+            if fused and layer.function != "linear":
+                a = layer.buffer(y.shape)
+                layer.linear(x, a, "linear", 0.0)
+                self.note(layer, "a", a)
+            self.note(layer, "a" if fused and layer.function == "linear" else "h", y)
+            return y
+
+        return recorded
+
+    def backward(self, call, layer):
         def recorded(dy, input_gradient=True):
             self.note(layer, "h", dy)
             if isinstance(layer, WeightedLayer):
@@ -79,8 +104,46 @@ class _Recorder:
 
         return recorded
 
-    def note(self, layer, tensor, gradient):
-        self.record.append(Gradient(self.paths.get(layer, "input"), tensor, gradient.copy()))
+    def note(self, layer, tensor, array):
+        self.record.append(self.kind(self.paths.get(layer, "input"), tensor, np.array(array, order="C")))
+
+
+def forward_record(model, x, training=False):
+    """The forward pass with all its values, in the order in which they are computed.
+
+    For each layer `a = W h + b` and `h = activation(a)` (the notes, S2.1 and S2.2), or one of the two where
+    the layer has no activation of its own (`a`) or is one, or something else (`h`).
+
+    Parameters
+    ----------
+    model : Model
+    x : ndarray (N, *input_shape)
+    training : bool
+
+    Returns
+    -------
+    list of Value
+        `(layer, tensor, value)`: path of the layer, `"a"` or `"h"`, a copy of the array. Printed, it is a
+        table with shapes and lengths.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn as nn
+    >>> model = nn.Sequential([nn.Dense(3, activation="relu"), nn.Dense(2)], input_shape=(4,), seed=0)
+    >>> for step in nn.forward_record(model, np.ones((5, 4), np.float32)):
+    ...     print(step.layer, step.tensor, step.value.shape)
+    dense1 a (5, 3)
+    dense1 h (5, 3)
+    dense2 a (5, 2)
+    """
+    recorder, fuse = _Recorder(model, Value), model.workspace.fuse
+    model.workspace.fuse = False  # a sum inside another layer's pass would not be seen
+    try:
+        with in_front(model, recorder):
+            model.forward(x, training)
+    finally:
+        model.workspace.fuse = fuse
+    return recorder.record
 
 
 def backward_record(model, dy):
@@ -125,7 +188,7 @@ def backward_record(model, dy):
     dense1 bias (3,)
     input x (5, 4)
     """
-    recorder = _Recorder(model)
+    recorder = _Recorder(model, Gradient)
     model.zero_grad()
     with in_front(model, recorder):
         dx = model.backward(dy)

@@ -81,9 +81,9 @@ def test_printed_it_is_a_table():
     model = network()
     model.forward(np.ones((1, 2)))
     lines = repr(nn.backward_record(model, np.array([[3.0, 4.0]]))).splitlines()
-    assert lines[0].split() == ["layer", "gradient", "shape", "length"]
-    assert lines[2].split() == ["dense2", "dL/da", "(1,", "2)", "5"]
-    assert lines[-1].split()[:4] == ["input", "dL/dx", "(1,", "2)"]
+    assert lines[0].split() == ["layer", "tensor", "shape", "length"]
+    assert lines[2].split() == ["dense2", "a", "(1,", "2)", "5"]
+    assert lines[-1].split()[:4] == ["input", "x", "(1,", "2)"]
     assert len(lines) == 2 + 8
 
 
@@ -92,6 +92,90 @@ def test_an_error_leaves_the_model_as_it_was():
     with pytest.raises(RuntimeError, match="backward was called before forward"):
         nn.backward_record(model, np.ones((1, 2)))
     assert "backward" not in vars(model.layers[0])
+
+
+# The forward pass
+
+
+def test_three_layers_are_the_nested_formula():
+    """f(x) = O(W3 g(W2 g(W1 x + b1) + b2) + b3), each a and h of it, and a row is its sample alone (S2.2)."""
+    model = network(sizes=(4, 3, 2), inputs=5)
+    x = np.random.default_rng(0).normal(size=(7, 5))
+    (w1, b1), (w2, b2), (w3, b3) = ((layer.weight.data, layer.bias.data) for layer in model.layers)
+    nested = np.tanh(np.tanh(x @ w1.T + b1) @ w2.T + b2) @ w3.T + b3
+    np.testing.assert_allclose(model.forward(x), nested, rtol=1e-13, atol=1e-15)
+    record = nn.forward_record(model, x)
+    assert [step[:2] for step in record] == [
+        ("dense1", "a"), ("dense1", "h"), ("dense2", "a"), ("dense2", "h"), ("dense3", "a"),
+    ]  # fmt: skip
+    a1, h1, a2, h2, a3 = (step.value for step in record)
+    for a, h, w, b in ((a1, x, w1, b1), (a2, h1, w2, b2), (a3, h2, w3, b3)):
+        np.testing.assert_allclose(a, h @ w.T + b, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(h1, np.tanh(a1), rtol=1e-14)
+    for k in range(7):
+        alone = nn.forward_record(model, x[k : k + 1])
+        for whole, single in zip(record, alone):
+            np.testing.assert_allclose(single.value[0], whole.value[k], rtol=1e-13, atol=1e-15)
+    assert model.n_parameters == sum(n * (before + 1) for n, before in ((4, 5), (3, 4), (2, 3)))
+
+
+def test_xor_by_hand():
+    """OR and AND of both inputs, then one without the other: 2 units with steps."""
+    layers = [nn.Dense(2, activation="step"), nn.Dense(1, activation="step")]
+    model = nn.Sequential(layers, input_shape=(2,), dtype="float64")
+    model["dense1"].weight.data[:], model["dense1"].bias.data[:] = [[1, 1], [1, 1]], [-0.5, -1.5]
+    model["dense2"].weight.data[:], model["dense2"].bias.data[:] = [[1, -1]], [-0.5]
+    record = nn.forward_record(model, np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]))
+    assert [step.value.tolist() for step in record] == [
+        [[-0.5, -1.5], [0.5, -0.5], [0.5, -0.5], [1.5, 0.5]], [[0, 0], [1, 0], [1, 0], [1, 1]],
+        [[-0.5], [0.5], [0.5], [-0.5]], [[0], [1], [1], [0]],
+    ]  # fmt: skip
+
+
+def test_what_a_model_returns_is_the_last_value():
+    layers = [
+        nn.Conv2D(3, 3),
+        nn.Residual([nn.Conv2D(3, 1), nn.BatchNorm()], activation="relu"),
+        nn.Flatten(),
+    ]
+    model = nn.Sequential(layers, input_shape=(4, 4, 2), seed=0)
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype(np.float32)
+    record = nn.forward_record(model, x)
+    assert [step.layer for step in record] == [
+        "conv1", "residual1.body.conv1", "residual1.body.batchnorm1", "flatten1",
+    ]  # fmt: skip
+    assert record[-1].value.tobytes() == model.forward(x).tobytes()
+    assert model.workspace.fuse and "forward" not in vars(model.layers[0])
+
+
+def test_two_affine_maps_are_one():
+    """W = W_O W_L, b = W_O b_L + b_O (S2.4, E10)."""
+    two = nn.Sequential([nn.Dense(4), nn.Dense(3)], input_shape=(5,), seed=0, dtype="float64")
+    two.theta[:] = np.random.default_rng(0).normal(size=two.theta.size)
+    one = nn.Sequential([nn.Dense(3)], input_shape=(5,), dtype="float64")
+    (w_l, b_l), (w_o, b_o) = ((layer.weight.data, layer.bias.data) for layer in two.layers)
+    one.layers[0].weight.data[:], one.layers[0].bias.data[:] = w_o @ w_l, w_o @ b_l + b_o
+    x = np.random.default_rng(1).normal(size=(6, 5))
+    np.testing.assert_allclose(one.forward(x), two.forward(x), rtol=1e-12, atol=1e-13)
+
+
+def test_a_batch_has_the_mean_gradient_of_its_samples():
+    """And the gradient of one sample to a weight is an outer product, of rank 1 (S2.11)."""
+    model, loss = network(sizes=(4, 3), inputs=5), nn.SoftmaxCrossEntropy()
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(6, 5)), rng.integers(0, 3, 6)
+
+    def gradient(rows):
+        loss.forward(model.forward(x[rows], training=True), labels[rows])
+        nn.backward_record(model, loss.backward())
+        return model.grad.copy()
+
+    each = []
+    for k in range(6):
+        each.append(gradient([k]))
+        assert all(np.linalg.matrix_rank(layer.weight.grad) == 1 for layer in model.layers)
+    np.testing.assert_allclose(gradient(list(range(6))), np.mean(each, axis=0), rtol=1e-12, atol=1e-15)
+    assert np.linalg.matrix_rank(model.layers[0].weight.grad) == 4
 
 
 # Paths
