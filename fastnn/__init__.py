@@ -88,6 +88,7 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import regularizers, schedules, theory
+    from .chain_rule import backward_record, chain_rule_paths, forward_record
     from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
@@ -195,8 +196,11 @@ __all__ = [
     "TiedDense",
     "Trainer",
     "augmentation",
+    "backward_record",
     "bagging",
+    "chain_rule_paths",
     "datasets",
+    "forward_record",
     "get_num_threads",
     "initializers",
     "layers",
@@ -220,6 +224,7 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
+    **dict.fromkeys(["backward_record", "chain_rule_paths", "forward_record"], ".chain_rule"),
     "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
     "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
     "theory": ".theory",

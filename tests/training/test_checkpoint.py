@@ -284,6 +284,34 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, other, fit, m
     assert np.array_equal(t.model.theta, before) and t.optimizer.n_steps == 0 and t.data is None
 
 
+def test_a_checkpoint_without_later_arguments_continues(tmp_path):
+    """What was saved before Adam had `amsgrad` and Dropout `scaling` is like their defaults, no others."""
+    path, newer = tmp_path / "older.safetensors", ("amsgrad", "bias_correction", "scaling")
+
+    def forget(value):
+        if isinstance(value, dict):
+            return {key: forget(inner) for key, inner in value.items() if key not in newer}
+        return [forget(inner) for inner in value] if isinstance(value, list) else value
+
+    x, y = data()
+    first = trainer()
+    first.fit(x, y, epochs=2, batch_size=16, verbose=False)
+    first.save(path)
+    tensors, metadata = files.read(path)
+    assert "amsgrad" in str(metadata) and "scaling" in str(metadata)
+    text = {key: files.dump_json(forget(value), key) for key, value in metadata.items()}
+    files.write(path, tensors, text)
+    whole = trainer()
+    whole.fit(x, y, epochs=4, batch_size=16, verbose=False)
+    resumed = trainer()
+    resumed.fit(x, y, epochs=4, batch_size=16, verbose=False, resume_from=path)
+    same(resumed, whole)
+    other = trainer()
+    other.optimizer.amsgrad = True
+    with pytest.raises(ValueError, match=r"optimizer\.amsgrad: saved False, now True"):
+        other.fit(x, y, epochs=4, batch_size=16, verbose=False, resume_from=path)
+
+
 def test_other_data_and_other_layers_are_refused(tmp_path):
     x, y = data()
     trainer().fit(x, y, callbacks=[Checkpoint(tmp_path / "c")], **FIT)
