@@ -87,8 +87,8 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import regularizers, schedules
-    from .data import datasets
+    from . import regularizers, schedules, theory
+    from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
     from .training import (
@@ -96,12 +96,17 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        Ensemble,
         HalveOnWorse,
         History,
+        LayerMonitor,
         ReduceLROnPlateau,
         Trainer,
+        bagging,
         log_search,
         lr_range_test,
+        pretrain_layerwise,
+        train_ensemble,
     )
 
 __version__ = "0.1.0"
@@ -134,6 +139,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastnnError",
     "FileFormatError",
     "Flatten",
@@ -149,6 +155,7 @@ __all__ = [
     "InferenceModel",
     "KLDivergence",
     "Layer",
+    "LayerMonitor",
     "LayerNorm",
     "LeakyReLU",
     "LineSearch",
@@ -187,6 +194,8 @@ __all__ = [
     "Tanh",
     "TiedDense",
     "Trainer",
+    "augmentation",
+    "bagging",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -196,23 +205,29 @@ __all__ = [
     "lr_range_test",
     "metrics",
     "models",
+    "pretrain_layerwise",
     "race",
     "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
     "testing",
+    "theory",
+    "train_ensemble",
     "use_kernels",
 ]
 
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
-    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
-    "regularizers": ".regularizers",
+    "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
+    "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
+    "theory": ".theory",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
+         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test",
+         "pretrain_layerwise", "train_ensemble"],
+        ".training",
     ),
 }  # fmt: skip
 

@@ -126,7 +126,7 @@ class Conv2D(WeightedLayer):
         bias = None if self.bias is None else self.bias.data
         kernels.conv2d_forward(
             x, self.weight.data, bias, y, self.stride, self.sides, self.dilation, self.groups,
-            activation, alpha, self.algorithm, self.prepared, moments=self.moments,
+            activation, alpha, self.algorithm, self.prepared, None, False, self.moments,
         )  # fmt: skip
 
     def prepare(self, batch_size):

@@ -44,6 +44,7 @@ class Model(Layer):
         self.is_root = True
         self.parameters, self.buffers = {}, {}
         self._theta = self._grad = None
+        self._predict_batch = 512  # the outermost one may take less
         self.n_trainable = 0
         self._name_children()
         if self.given_shape is not None:
