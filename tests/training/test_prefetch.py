@@ -128,8 +128,8 @@ def test_batches_are_lent_again():
     for epoch in range(6):
         for _ in feed.epoch(epoch):
             pass
-    # Of 150 batches: one is ready, between two arrays the changes of the next alternate, and while the loop gets
-    # a batch it still has the one before.
+    # Of 150 batches: one is ready, the changes of the next alternate between two arrays, and a loop that gets
+    # a batch still has the one before.
     assert len(feed._workspace.arrays()) <= 1 + 2 + 2
 
 
