@@ -36,6 +36,7 @@ from .layers import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     MaskingNoise,
     Maxout,
     MaxPool2D,
@@ -53,6 +54,7 @@ from .layers import (
     StochasticGate,
     Swish,
     Tanh,
+    TiedDense,
 )
 from .losses import (
     NLL,
@@ -85,7 +87,7 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules, theory
+    from . import regularizers, schedules, theory
     from .data import datasets
     from .files import load
     from .inference import InferenceModel
@@ -94,13 +96,17 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        Ensemble,
         HalveOnWorse,
         History,
         LayerMonitor,
         ReduceLROnPlateau,
         Trainer,
+        bagging,
         log_search,
         lr_range_test,
+        pretrain_layerwise,
+        train_ensemble,
     )
 
 __version__ = "0.1.0"
@@ -133,6 +139,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastnnError",
     "FileFormatError",
     "Flatten",
@@ -153,6 +160,7 @@ __all__ = [
     "LeakyReLU",
     "LineSearch",
     "Linear",
+    "LogSoftmax",
     "Loss",
     "MaskingNoise",
     "MaxPool2D",
@@ -184,7 +192,9 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "Trainer",
+    "bagging",
     "datasets",
     "get_num_threads",
     "initializers",
@@ -194,12 +204,15 @@ __all__ = [
     "lr_range_test",
     "metrics",
     "models",
+    "pretrain_layerwise",
     "race",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
     "testing",
     "theory",
+    "train_ensemble",
     "use_kernels",
 ]
 
@@ -207,10 +220,12 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
-    "theory": ".theory",
+    "regularizers": ".regularizers", "theory": ".theory",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
+         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test",
+         "pretrain_layerwise", "train_ensemble"],
+        ".training",
     ),
 }  # fmt: skip
 

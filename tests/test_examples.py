@@ -28,6 +28,7 @@ def run(example, folder):
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example(example, tmp_path):
     pytest.importorskip("matplotlib")
+    pytest.importorskip("joblib")
     printed = run(example, tmp_path)
     assert printed.count("\n") > 5 and not re.search(r"\bnan\b", printed)
     pictures = set(re.findall(r"\S+\.(?:png|gif|html)", printed))
@@ -35,4 +36,5 @@ def test_example(example, tmp_path):
 
 
 def test_examples_are_found():
-    assert {"optimizer_race", "sparse_features"} <= {path.stem for path in EXAMPLES}
+    names = {"bagging", "optimizer_race", "pretraining", "sparse_features"}
+    assert names <= {path.stem for path in EXAMPLES}

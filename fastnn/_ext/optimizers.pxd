@@ -28,6 +28,7 @@ cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) exc
 cdef int check_step(int64_t step) except -1
 cdef int read_cut(double scale, double clip, Cut* numbers) except -1
 cdef int read_eps(double eps, str mode, Place* place) except -1
+cdef double squares_chunk(const real* x, int64_t n) noexcept nogil
 
 
 cdef inline real root(real x) noexcept nogil:

@@ -186,3 +186,8 @@ def _describe(batch):
     if isinstance(batch, (tuple, list)):
         return f"{type(batch).__name__} of {len(batch)}"
     return f"{type(batch).__name__}" + (f" of shape {batch.shape}" if hasattr(batch, "shape") else "")
+
+
+def order_seed_of(seed, n_fits):
+    """The seed of the data's order: another for every `fit`."""
+    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])

@@ -247,14 +247,27 @@ def test_softmax():
         check_layer(nn.Softmax(), shape, verbose=False)
 
 
-def test_softmax_as_in_pytorch():
+def test_log_softmax():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 5)).astype(np.float32)
+    y = as_model(nn.LogSoftmax(), (3, 5)).forward(x)
+    np.testing.assert_allclose(y, np.log(as_model(nn.Softmax(), (3, 5)).forward(x)), rtol=1e-5)
+    far = as_model(nn.LogSoftmax(), (2,)).forward(np.array([[0, 200]], np.float32))
+    assert far.tolist() == [[-200, 0]]  # where softmax is 0 in float32
+    for shape in ((6,), (2, 3), (2, 2, 4), (1,)):
+        for dtype in ("float32", "float64"):
+            check_layer(nn.LogSoftmax(), shape, dtype=dtype, verbose=False)
+
+
+@pytest.mark.parametrize("layer", [nn.Softmax, nn.LogSoftmax])
+def test_softmax_as_in_pytorch(layer):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     x, dy = (rng.normal(size=(8, 10)).astype(np.float32) for _ in range(2))
     tx = torch.tensor(x, requires_grad=True)
-    ty = torch.softmax(tx, dim=1)
+    ty = (torch.softmax if layer is nn.Softmax else torch.log_softmax)(tx, dim=1)
     ty.backward(torch.tensor(dy))
-    model = as_model(nn.Softmax(), (10,))
+    model = as_model(layer(), (10,))
     np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-5, atol=1e-6)
 
