@@ -13,7 +13,7 @@ ctypedef struct Numbers:
     double lr, decay        # weight decay: decay w is added to g
     double scale, clip      # g is grad times scale, cut to [-clip, clip]
     double inside, outside  # eps: sqrt(v + inside) + outside
-    double beta1, beta2, rest1, rest2  # rest = 1 - beta
+    double beta1, beta2, rest1, rest2  # of averages: beta m + rest g
     double p, q             # shares of the average of g and of g itself
     double correct          # of v
     double shrink           # of w
