@@ -46,11 +46,12 @@ def test_add(benchmark, name, n=1 << 16):
     measure(benchmark, lambda: activations.add_forward(a, a, y, name), n, 3 * a.nbytes)
 
 
+@pytest.mark.parametrize("name", ["softmax_forward", "log_softmax_forward"])
 @pytest.mark.parametrize("shape", [(128, 10), (128, 1000)], ids=str)
-def test_softmax(benchmark, shape):
+def test_softmax(benchmark, shape, name):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    y = np.empty_like(x)
-    measure(benchmark, lambda: activations.softmax_forward(x, y), x.size, 2 * x.nbytes)
+    y, kernel = np.empty_like(x), getattr(activations, name)
+    measure(benchmark, lambda: kernel(x, y), x.size, 2 * x.nbytes)
 
 
 def test_tanh_numpy(benchmark, n=1 << 16):

@@ -36,6 +36,7 @@ from .layers import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     MaskingNoise,
     Maxout,
     MaxPool2D,
@@ -53,6 +54,7 @@ from .layers import (
     StochasticGate,
     Swish,
     Tanh,
+    TiedDense,
 )
 from .losses import (
     NLL,
@@ -85,9 +87,9 @@ from .parameter import Parameter
 from .racing import race
 
 if TYPE_CHECKING:
-    from . import schedules
+    from . import regularizers, schedules, theory
     from .chain_rule import backward_record, chain_rule_paths, forward_record
-    from .data import datasets
+    from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
     from .training import (
@@ -95,12 +97,17 @@ if TYPE_CHECKING:
         Checkpoint,
         CSVLogger,
         EarlyStopping,
+        Ensemble,
         HalveOnWorse,
         History,
+        LayerMonitor,
         ReduceLROnPlateau,
         Trainer,
+        bagging,
         log_search,
         lr_range_test,
+        pretrain_layerwise,
+        train_ensemble,
     )
 
 __version__ = "0.1.0"
@@ -133,6 +140,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Ensemble",
     "FastnnError",
     "FileFormatError",
     "Flatten",
@@ -148,10 +156,12 @@ __all__ = [
     "InferenceModel",
     "KLDivergence",
     "Layer",
+    "LayerMonitor",
     "LayerNorm",
     "LeakyReLU",
     "LineSearch",
     "Linear",
+    "LogSoftmax",
     "Loss",
     "MaskingNoise",
     "MaxPool2D",
@@ -183,8 +193,11 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "Trainer",
+    "augmentation",
     "backward_record",
+    "bagging",
     "chain_rule_paths",
     "datasets",
     "forward_record",
@@ -196,11 +209,15 @@ __all__ = [
     "lr_range_test",
     "metrics",
     "models",
+    "pretrain_layerwise",
     "race",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "show_config",
     "testing",
+    "theory",
+    "train_ensemble",
     "use_kernels",
 ]
 
@@ -208,10 +225,14 @@ __all__ = [
 # time that NumPy takes to be imported.
 _LATER = {
     **dict.fromkeys(["backward_record", "chain_rule_paths", "forward_record"], ".chain_rule"),
-    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
+    "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
+    "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
+    "theory": ".theory",
     **dict.fromkeys(
-        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "HalveOnWorse", "History",
-         "ReduceLROnPlateau", "Trainer", "log_search", "lr_range_test"], ".training",
+        ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
+         "LayerMonitor", "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test",
+         "pretrain_layerwise", "train_ensemble"],
+        ".training",
     ),
 }  # fmt: skip
 

@@ -75,8 +75,19 @@ def load(path):
     """
     tensors, metadata = read(path)
     state = {name: array for name, array in tensors.items() if not name.startswith(TRAINING)}
+    config = metadata["model"]
+    if isinstance(config, dict) and config.get("class") == "Ensemble":
+        raise FileFormatError(
+            f"{path}: expected the file of one model. Received: an ensemble; read it with "
+            "fastnn.Ensemble.load(path)"
+        )
+    return model_from(path, config, state)
+
+
+def model_from(path, config, state):
+    """The model of a configuration with the arrays `state`; `path` is for messages."""
     try:
-        model = from_config(metadata["model"])
+        model = from_config(config)
         _check_shapes(model, state)
         model.load_state_dict(state)
     except FileFormatError as error:

@@ -15,6 +15,7 @@ from . import kernels
 from .fusion import address_of, fuse, memory_of, title
 from .layers.base import REGISTRY, Layer, WeightedLayer, from_config, positive_int, to_config
 from .layers.containers import Sequential
+from .layers.dense import TiedDense
 from .layers.normalization import BatchNorm
 from .workspace import ALIGNMENT, aligned_empty
 
@@ -28,27 +29,30 @@ def fold_batchnorm(model):
     Outside training a BatchNorm is `gamma (a - mean) / sqrt(var + eps) + beta` with constant mean and
     variance: one more linear map, so the Dense or Conv2D before it can take it over,
     `w' = w s`, `b' = (b - mean) s + beta` with `s = gamma / sqrt(var + eps)`, and its activation with it.
-    Other BatchNorm layers stay. The model given is left alone.
+    Other BatchNorm layers stay, those beside a weight that is shared too. The model given is left alone.
     """
     state = model.state_dict()
-    config = _fold(to_config(model), "", state)
+    tied = [layer for _, layer in model.walk() if isinstance(layer, TiedDense)]
+    shared = {layer.path for layer in tied} | {path for path, layer in model.walk() if layer in tied}
+    config = _fold(to_config(model), "", state, shared)
     folded = from_config(config)
     folded.load_state_dict(state)
     return folded
 
 
-def _fold(config, prefix, state):
-    """`config` of a layer without what can be folded; `state` is changed along."""
+def _fold(config, prefix, state, shared):
+    """`config` of a layer without what can be folded, none of `shared`; `state` is changed along."""
     values = dict(config["config"])
     for key, value in values.items():
         if isinstance(value, dict) and "class" in value:
-            values[key] = _fold(value, _path(prefix, value), state)
+            values[key] = _fold(value, _path(prefix, value), state, shared)
         elif isinstance(value, list) and value and isinstance(value[0], dict) and "class" in value[0]:
-            values[key] = [_fold(inner, _path(prefix, inner), state) for inner in value]
+            values[key] = [_fold(inner, _path(prefix, inner), state, shared) for inner in value]
     if issubclass(REGISTRY[config["class"]], Sequential):
         layers = values["layers"]
         for i in range(len(layers) - 1, 0, -1):
-            if _foldable(layers[i - 1], layers[i]):
+            alone = _path(prefix, layers[i - 1]) not in shared
+            if alone and _foldable(layers[i - 1], layers[i]):
                 layers[i - 1 : i + 1] = [_merge(layers[i - 1], layers[i], prefix, state)]
     return {"class": config["class"], "config": values}
 

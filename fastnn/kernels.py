@@ -23,6 +23,7 @@ FAMILIES = {
     "lrn": ["lrn_forward", "lrn_backward"],
     "activations": [
         "activation_forward", "activation_backward", "add_forward", "softmax_forward", "softmax_backward",
+        "log_softmax_forward", "log_softmax_backward",
     ],
     "parametric": [
         "prelu_forward", "prelu_backward", "swish_backward", "maxout_forward", "maxout_backward",
@@ -33,8 +34,10 @@ FAMILIES = {
     "margin": ["binary_cross_entropy", "hinge"],
     "divergence": ["kl_divergence"],
     "dropout": ["dropout_forward", "dropout_backward"],
+    "augmentation": ["warp_images", "erase_images", "adjust_images"],
     "noise": ["gaussian_noise_forward", "stochastic_gate_forward", "stochastic_gate_backward"],
     "optimizers": ["sum_of_squares"],
+    "regularizers": ["weight_penalty", "max_norm"],
     "sgd": ["sgd_step", "momentum_step"],
     "adaptive": ["adagrad_step", "rmsprop_step", "adadelta_step"],
     "adam": ["adam_step", "nadam_step", "adamax_step"],

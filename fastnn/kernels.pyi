@@ -37,7 +37,7 @@ def dense_backward(
     weight: _Array,
     da: _Array,
     dx: _Array | None,
-    dw: _Array,
+    dw: _Array | None,
     db: _Array | None,
     accumulate: bool = False,
 ) -> None: ...
@@ -65,6 +65,7 @@ def conv2d_forward(
     prepared: _Array | None = None,
     add: _Array | None = None,
     pool: bool = False,
+    moments: _Array | None = None,
 ) -> None: ...
 def conv2d_backward_input(
     da: _Array,
@@ -152,6 +153,7 @@ def batchnorm_forward(
     activation: str = "linear",
     alpha: float = 0.0,
     add: _Array | None = None,
+    moments: _Array | None = None,
 ) -> None: ...
 def batchnorm_inference(
     x: _Array,
@@ -224,6 +226,8 @@ def maxout_forward(a: _Array, y: _Array, index: NDArray[np.uint8] | None) -> Non
 def maxout_backward(dy: _Array, index: NDArray[np.uint8], da: _Array) -> None: ...
 def softmax_forward(x: _Array, y: _Array) -> None: ...
 def softmax_backward(dy: _Array, y: _Array, dx: _Array) -> None: ...
+def log_softmax_forward(x: _Array, y: _Array) -> None: ...
+def log_softmax_backward(dy: _Array, y: _Array, dx: _Array) -> None: ...
 def softmax_cross_entropy(
     logits: _Array,
     target: NDArray,
@@ -296,12 +300,34 @@ def dropout_forward(
     scale: float | None = None,
     shift: float = 0.0,
     fill: float = 0.0,
+    same_mask: bool = False,
 ) -> None: ...
-def dropout_backward(dy: _Array, dx: _Array, rate: float, key: int, scale: float | None = None) -> None: ...
+def dropout_backward(
+    dy: _Array, dx: _Array, rate: float, key: int, scale: float | None = None, same_mask: bool = False
+) -> None: ...
+def warp_images(
+    x: _Array,
+    y: _Array,
+    matrix: NDArray[np.float64],
+    fill: str = "constant",
+    value: float = 0.0,
+    interpolation: str = "bilinear",
+) -> None: ...
+def erase_images(x: _Array, y: _Array, boxes: NDArray[np.int64], value: float = 0.0) -> None: ...
+def adjust_images(
+    x: _Array,
+    y: _Array,
+    contrast: NDArray[np.float64],
+    brightness: NDArray[np.float64],
+    low: float | None = None,
+    high: float | None = None,
+) -> None: ...
 def gaussian_noise_forward(x: _Array, y: _Array, std: float, key: int) -> None: ...
 def stochastic_gate_forward(x: _Array, y: _Array, phi: str, key: int) -> None: ...
 def stochastic_gate_backward(dy: _Array, x: _Array, dx: _Array, phi: str, key: int) -> None: ...
 def sum_of_squares(x: _Array) -> float: ...
+def weight_penalty(theta: _Array, grad: _Array | None, l1: float, l2: float) -> float: ...
+def max_norm(weight: _Array, limit: float) -> None: ...
 def sgd_step(
     theta: _Array,
     grad: _Array,

@@ -312,11 +312,11 @@ class Totals:
         self.metrics = metrics
         self.weight_of = weight_of  # of a loss with class weights: what a batch's loss was divided by
         self.summed_loss = summed_loss  # the loss is a sum over samples, not their mean
-        self.loss = self.weight = 0.0
-        self.n = 0
+        self.loss = self.weight = self.penalty = 0.0
+        self.n = self.n_penalties = 0
         self.sums = [None] * len(metrics)
 
-    def add(self, loss, output, target, sample_weight=None):
+    def add(self, loss, output, target, sample_weight=None, penalty=None):
         """Count one batch in."""
         n = len(output)
         weight = 1.0 if self.summed_loss else n if sample_weight is None else float(sample_weight.sum())
@@ -325,6 +325,8 @@ class Totals:
         self.loss += loss * weight
         self.weight += weight
         self.n += n
+        if penalty is not None:
+            self.penalty, self.n_penalties = self.penalty + penalty, self.n_penalties + 1
         for i, metric in enumerate(self.metrics):
             sums, before = metric.sums(output, target), self.sums[i]
             self.sums[i] = sums if before is None else metric.merge(before, sums)
@@ -335,16 +337,21 @@ class Totals:
             return {name: float("nan") for name in ("loss", *(m.name for m in self.metrics))}
         weight = 1.0 if self.summed_loss else self.weight
         values = {"loss": self.loss / weight if weight else float("nan")}
+        if self.n_penalties:
+            values["penalty"] = self.penalty / self.n_penalties
         return values | {m.name: float(m.value(s, self.n)) for m, s in zip(self.metrics, self.sums)}
 
     def state_dict(self):
         """The sums so far, for a checkpoint within an epoch."""
-        return {"loss": self.loss, "weight": self.weight, "n": self.n, "sums": list(self.sums)}
+        penalties = [self.penalty, self.n_penalties]
+        sums = list(self.sums)
+        return {"loss": self.loss, "weight": self.weight, "n": self.n, "sums": sums, "penalties": penalties}
 
     def load_state_dict(self, state):
         """Take over what `state_dict` returned."""
         self.loss, self.weight, self.n = state["loss"], state["weight"], state["n"]
         self.sums = list(state["sums"])
+        self.penalty, self.n_penalties = state["penalties"]
 
 
 def _same_shape(output, target, name):

@@ -16,7 +16,7 @@ class Parameter:
     decay : bool
         Whether weight decay and penalties apply (weights yes; biases and normalisation no).
     trainable : bool
-        False in a frozen layer (`Layer.trainable`).
+        False in a frozen layer (`Layer.trainable`): then nothing computes its gradient, which stays 0.
     data : ndarray
         Values: a view into `model.theta`, allocated by its first use.
     """

@@ -86,7 +86,7 @@ def profile(model, x, y=None, loss=None, seconds=1.0):
 
     Steps with a clock in front of each layer take turns with steps that have none, so that the parts can be
     compared with the whole; times are medians, and the first step of each kind does not count. As in
-    training, layers up to the first with parameters compute no gradient to their input. A container's row is
+    training, layers up to the first that learns compute no gradient to their input. A container's row is
     its own work only: the sum of a Residual, the copies of a Concat.
 
     A multiply-add counts as two operations, as often as the direct algorithm needs it: Winograd's needs less
@@ -242,13 +242,14 @@ class _Counter:
             moved = _bytes(given) + _bytes(result) + _bytes(other)
             if layer.children():
                 moved += results - (_bytes(given) if len(layer.children()) > 1 else 0)
-            parameters = sum(parameter.data.nbytes for parameter in layer.own_parameters.values())
+            used = {*layer.own_parameters.values(), *layer.trained()}  # one may be another layer's
+            parameters = sum(parameter.data.nbytes for parameter in used)
             if name == "forward":
                 operations = 1
                 moved += parameters
                 self.saved[layer] = _saved_bytes(layer, result)
             else:
-                operations = bool(layer.own_parameters) + (result is not None)
+                operations = bool(layer.trained()) + (result is not None)
                 moved += operations * parameters + self.saved[layer]
             fused = name == "forward" and getattr(layer, "fused", False)  # its last layer did the work
             if fused or (result is not None and np.may_share_memory(given, result)):

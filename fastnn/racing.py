@@ -126,7 +126,8 @@ def blas_forward(x, weight, bias, y, activation="linear", alpha=0.0, prepared=No
 
 def blas_backward(x, weight, da, dx, dw, db, accumulate=False):
     """`dense_backward` by NumPy's BLAS: `dW = da^T x`, `db = sum of da over the batch`, `dx = da W`."""
-    kernels.gemm(da, x, dw, trans_a=True, accumulate=accumulate, algorithm="blas")
+    if dw is not None:
+        kernels.gemm(da, x, dw, trans_a=True, accumulate=accumulate, algorithm="blas")
     if db is not None:
         np.add(da.sum(axis=0), db if accumulate else 0, out=db)
     if dx is not None:

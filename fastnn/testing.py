@@ -69,7 +69,7 @@ def run(model, x, dy, training=True):
     y = model.forward(x, training).copy()
     dx = model.backward(dy).copy()
     model.grad  # noqa: B018 - zeroes what no backward pass has written
-    return y, dx, {name: parameter.grad.copy() for name, parameter in model.parameters.items()}
+    return y, dx, {name: p.grad.copy() for name, p in model.parameters.items() if p.trainable}
 
 
 def pairs_of(received, expected):
@@ -138,7 +138,7 @@ def check_gradients(
     model.zero_grad()
     dx = model.backward(factors if loss is None else loss.backward()).copy()
     model.grad  # noqa: B018 - zeroes what no backward pass has written
-    pairs = {name: (p.data, p.grad.copy()) for name, p in model.parameters.items()} | {"x": (x, dx)}
+    pairs = {k: (p.data, p.grad.copy()) for k, p in model.parameters.items() if p.trainable} | {"x": (x, dx)}
     smallest = 0.01 * max([_peak(gradient) for _, gradient in pairs.values()])
 
     report, center = GradientReport(), value()
@@ -377,8 +377,9 @@ def accumulation(case):
         model.workspace.step = step
         model.forward(x, True)
         model.backward(dy)
-        for name, parameter in model.parameters.items():
-            case.close(f"{name} after {times} backward passes", parameter.grad, times * once[name], least)
+        for name, gradient in once.items():
+            received = model.parameters[name].grad
+            case.close(f"{name} after {times} backward passes", received, times * gradient, least)
     model.workspace.step = step
     for name, gradient in run(model, x, dy)[2].items():
         case.close(f"{name} after zero_grad", gradient, once[name], least)

@@ -39,19 +39,21 @@ class Workspace:
     keep : bool
         Whether layers keep what their backward pass needs; `predict` switches it off.
     fuse : bool
-        Whether a layer may do the work of the next one in its own pass over memory; the results are the same.
+        Whether a layer may do work of the next one in its own pass over memory. Batch statistics are summed
+        in another order then, all else has the same bits.
     once : bool
         Whether a backward pass lets go of what each layer kept as soon as it has been used: the trainer's,
         which goes through it once and needs the memory for gradients.
-    seed, step : int
-        What random layers draw from: the model's seed and the number of training passes so far.
+    seed, step, epoch : int
+        What random layers draw from: the model's seed, the number of training passes so far and, for a mask
+        that lasts an epoch, the number of the epoch, another for every epoch of every `fit`.
     """
 
     def __init__(self, seed=0):
         self.keep = self.fuse = True
         self.once = False
         self.seed = seed
-        self.step = 0
+        self.step = self.epoch = 0
         self._pools = {}
 
     def take(self, shape, dtype):

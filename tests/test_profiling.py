@@ -44,10 +44,10 @@ def test_operations_and_bytes_of_lenet(dtype, width):
     x, y1, y2, y3 = (n * size * width for size in (784, 28 * 28 * 6, 14 * 14 * 6, 10 * 10 * 16))
     index = n * 14 * 14 * 6
     assert conv1["forward_bytes"] == x + y1 + 156 * width
-    assert conv1["backward_bytes"] == y1 + y1 + x + 156 * width  # dy, y for the derivative, x; dw and db
+    assert conv1["backward_bytes"] == y1 + x + 156 * width  # dy, x; dw and db: the pool reads y
     assert pool["forward_bytes"] == y1 + y2
-    assert pool["backward_bytes"] == y2 + index + y1
-    assert conv2["backward_bytes"] == 2 * y3 + 2 * y2 + 2 * 2416 * width  # dx, and the weights for it
+    assert pool["backward_bytes"] == 2 * y2 + index + y1  # dy and y
+    assert conv2["backward_bytes"] == y3 + 2 * y2 + 2 * 2416 * width  # dx, and the weights for it
     assert pool["forward_operations"] == pool["forward_gflops"] == 0
     flatten = rows["flatten1 (Flatten)"]
     assert flatten["forward_bytes"] == flatten["backward_bytes"] == 0
@@ -135,6 +135,26 @@ class Overhead(nn.Sequential):
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.setattr(profiling, "perf_counter", lambda: Waits.now)
+
+
+def test_frozen_and_shared_weights():
+    """A frozen layer has no products for its weights; the shared one is read by both layers, and written."""
+    n, each = 4, 2 * 4 * 64  # operations of one product
+    source = nn.Dense(8, use_bias=False)
+    layers = [
+        nn.Dense(8, use_bias=False),
+        source,
+        nn.Dense(8, use_bias=False),
+        nn.TiedDense(source, use_bias=False),
+    ]
+    layers[0].trainable = layers[2].trainable = False
+    model = nn.Sequential(layers, input_shape=(8,), seed=0)
+    rows = model.profile(np.ones((n, 8), np.float32), seconds=0.0).rows
+    assert [row["forward_operations"] for row in rows] == [each] * 4
+    assert [row["backward_operations"] for row in rows] == [0, each, each, 2 * each]
+    x, weight = 4 * n * 8, 4 * 64
+    assert [row["forward_bytes"] for row in rows] == [2 * x + weight] * 4
+    assert [rows[i]["backward_bytes"] for i in (0, 1, 3)] == [0, 2 * x + weight, 3 * x + 2 * weight]
 
 
 def test_times(clock):

@@ -78,6 +78,7 @@ LAYERS = [
     (nn.LayerNorm(), (5, 6, 4), lambda F, x, g, b: F.layer_norm(x, (4,), g, b)),
     (nn.LeakyReLU(0.05), (5,), lambda F, x: F.leaky_relu(x, 0.05)),
     (nn.Linear(), (5,), lambda F, x: 1 * x),
+    (nn.LogSoftmax(), (3, 5), lambda F, x: x.log_softmax(-1)),
     (nn.MaxPool2D(3, stride=2), (5, 7, 3), images("max_pool2d", kernel_size=3, stride=2)),
     (nn.Maxout(4, pieces=3), (6,), lambda F, x, w, b: F.linear(x, w, b).reshape(-1, 3, 4).amax(1)),
     (nn.PReLU(), (3, 4, 3), lambda F, x, a: last(F.prelu(first(x), a))),
@@ -99,6 +100,10 @@ LAYERS = [
     (nn.Swish(1.5), (5,), lambda F, x: x * (1.5 * x).sigmoid()),
     (nn.Swish(learnable=True), (5,), lambda F, x, beta: x * (beta * x).sigmoid()),
     (nn.Tanh(), (5,), lambda F, x: x.tanh()),
+    (
+        nn.Sequential([nn.Dense(3, activation="tanh"), nn.TiedDense("dense1")]), (5,),
+        lambda F, x, w, b, c: F.linear(F.linear(x, w, b).tanh(), w.T, c),
+    ),
 ]  # fmt: skip
 #: Layers that draw: PyTorch draws other numbers. The test whose identities take its place.
 DRAWN = [
@@ -117,7 +122,17 @@ CHECKED = [(layer, shape) for layer, shape, _ in LAYERS] + [(layer, (6,)) for la
 
 
 def named(cases):
-    return {type(case[0]).__name__ for case in cases}
+    """The names of the classes."""
+    return {type(without_source(case[0])).__name__ for case in cases}
+
+
+def without_source(case):
+    """A TiedDense needs the Dense before it."""
+    return case[-1] if isinstance(case, nn.Sequential) and isinstance(case[-1], nn.TiedDense) else case
+
+
+def label(value):
+    return type(value).__name__ if isinstance(value, nn.Layer) else ""
 
 
 def test_every_layer_and_activation_is_here():
@@ -131,13 +146,13 @@ def test_every_layer_and_activation_is_here():
         assert callable(getattr(module(path), test))
 
 
-@pytest.mark.parametrize(("layer", "shape"), CHECKED, ids=repr)
+@pytest.mark.parametrize(("layer", "shape"), CHECKED, ids=label)
 def test_gradients_and_twin(layer, shape):
     check_layer(layer, shape, verbose=False)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-11)])
-@pytest.mark.parametrize(("layer", "shape", "peer"), LAYERS, ids=repr)
+@pytest.mark.parametrize(("layer", "shape", "peer"), LAYERS, ids=label)
 def test_equals_pytorch(layer, shape, peer, dtype, tolerance):
     """Output, gradient to the input and to every parameter, which have random values."""
     torch = pytest.importorskip("torch")

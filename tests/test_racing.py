@@ -42,6 +42,7 @@ def test_algorithms_that_do_not_apply_say_why(capsys):
             assert row["difference"] < 1e-5
 
 
+SOURCE = nn.Dense(4)
 LAYERS = {
     "conv": (nn.Conv2D(4, 3, activation="tanh"), (7, 7, 3)),
     "conv, stride and dilation": (nn.Conv2D(4, 3, stride=2, dilation=2, padding="same"), (9, 8, 2)),
@@ -56,8 +57,8 @@ LAYERS = {
     **{
         kind.__name__: (kind(), (9,))
         for kind in (nn.ELU, nn.GELU, nn.SELU, nn.LeakyReLU, nn.Linear, nn.ReLU, nn.Sigmoid, nn.SiLU,
-                     nn.Softmax, nn.Softplus, nn.Tanh, nn.HardSigmoid, nn.HardTanh, nn.HardSwish, nn.Step,
-                     nn.Swish)
+                     nn.Softmax, nn.LogSoftmax, nn.Softplus, nn.Tanh, nn.HardSigmoid, nn.HardTanh,
+                     nn.HardSwish, nn.Step, nn.Swish)
     },
     "prelu": (nn.PReLU(shared=False), (3, 4)),
     "swish, learned": (nn.Swish(1.5, learnable=True), (9,)),
@@ -70,6 +71,7 @@ LAYERS = {
     "alphadropout": (nn.AlphaDropout(0.3), (50,)),
     "gate": (nn.StochasticGate("logistic"), (50,)),
     "dropout": (nn.Dropout(0.3), (50,)),
+    "tied": (nn.Sequential([SOURCE, nn.TiedDense(SOURCE)]), (6,)),
     "flatten": (nn.Flatten(), (3, 3, 2)),
     "reshape": (nn.Reshape((9, 2)), (3, 3, 2)),
     "sequential": (nn.Sequential([nn.Conv2D(3, 3), nn.Flatten(), nn.Dense(4)]), (5, 5, 2)),
@@ -80,7 +82,8 @@ LAYERS = {
 
 def test_every_public_layer_is_raced():
     public = {kind for kind in vars(nn).values() if isinstance(kind, type) and issubclass(kind, nn.Layer)}
-    assert {type(layer) for layer, _ in LAYERS.values()} == public - {nn.Layer, nn.Model}
+    raced = {type(inner) for layer, _ in LAYERS.values() for _, inner in layer.walk()}
+    assert raced == public - {nn.Layer, nn.Model}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

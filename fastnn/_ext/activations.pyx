@@ -11,6 +11,7 @@ from fastnn._ext.threads cimport threads_for
 from fastnn._ext.vmath cimport (
     ACT_ELU, ACT_LEAKY_RELU, ACT_SWISH, activate, activate_backward, add_row, dot_row, exp_rows,
 )
+from libc.math cimport log
 from libc.stdint cimport int64_t
 
 cnp.import_array()
@@ -249,3 +250,89 @@ def softmax_backward(
             softmax_backward_rows[float](<float*>pdy, <float*>py, <float*>pdx, n, k)
         else:
             softmax_backward_rows[double](<double*>pdy, <double*>py, <double*>pdx, n, k)
+
+
+# Log-softmax
+
+cdef void log_softmax_block(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
+    """y = (x - max) - log(sum e^(x - max))"""
+    cdef real[ROWS] total
+    cdef real[ROWS] maximum
+    cdef real logarithm
+    cdef int64_t i, j
+    exp_rows(x, <real*>NULL, n, k, total, maximum)
+    for i in range(n):
+        logarithm = <real>log(total[i])
+        for j in range(k):
+            y[i * k + j] = (x[i * k + j] - maximum[i]) - logarithm
+
+
+cdef void log_softmax_rows(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
+    cdef int64_t c
+    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads_for(10.0 * n * k), schedule="static"):
+        log_softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
+
+
+def log_softmax_forward(
+    cnp.ndarray x,  # IN  (N, K)
+    cnp.ndarray y,  # OUT (N, K); may be x
+):
+    """y = x - log(sum(e^x)) in each row."""
+    cdef int typenum = real_type(x, "x")
+    check(x, "x", 2, typenum)
+    check_like(y, "y", x, "x", typenum)
+    cdef int64_t n = x.shape[0], k = x.shape[1]
+    cdef void* px = cnp.PyArray_DATA(x)
+    cdef void* py = cnp.PyArray_DATA(y)
+    if k == 0:
+        return
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            log_softmax_rows[float](<float*>px, <float*>py, n, k)
+        else:
+            log_softmax_rows[double](<double*>px, <double*>py, n, k)
+
+
+cdef void log_softmax_backward_block(const real* dy, const real* y, real* dx, int64_t n, int64_t k) noexcept nogil:
+    """dx = dy - e^y sum(dy); e^y is the softmax of y, whose row adds up to 1 already."""
+    cdef double total
+    cdef int64_t i, j
+    softmax_block(y, dx, n, k)
+    for i in range(n):
+        total = 0
+        for j in range(k):
+            total += dy[i * k + j]
+        for j in range(k):
+            dx[i * k + j] = dy[i * k + j] - dx[i * k + j] * <real>total
+
+
+cdef void log_softmax_backward_rows(const real* dy, const real* y, real* dx, int64_t n, int64_t k) noexcept nogil:
+    cdef int64_t c, at
+    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads_for(14.0 * n * k), schedule="static"):
+        at = c * ROWS * k
+        log_softmax_backward_block(dy + at, y + at, dx + at, min(ROWS, n - c * ROWS), k)
+
+
+def log_softmax_backward(
+    cnp.ndarray dy,  # IN  (N, K)
+    cnp.ndarray y,   # IN  (N, K) what forward returned
+    cnp.ndarray dx,  # OUT (N, K); not dy
+):
+    """dx = dy - e^y sum(dy) in each row."""
+    cdef int typenum = real_type(dy, "dy")
+    check(dy, "dy", 2, typenum)
+    check_like(y, "y", dy, "dy", typenum)
+    check_like(dx, "dx", dy, "dy", typenum)
+    cdef int64_t n = dy.shape[0], k = dy.shape[1]
+    cdef void* pdy = cnp.PyArray_DATA(dy)
+    cdef void* py = cnp.PyArray_DATA(y)
+    cdef void* pdx = cnp.PyArray_DATA(dx)
+    if k == 0:
+        return
+    if pdx == pdy:
+        raise ValueError("dx: expected an array of its own. Received: dy")
+    with nogil:
+        if typenum == cnp.NPY_FLOAT32:
+            log_softmax_backward_rows[float](<float*>pdy, <float*>py, <float*>pdx, n, k)
+        else:
+            log_softmax_backward_rows[double](<double*>pdy, <double*>py, <double*>pdx, n, k)

@@ -4,10 +4,10 @@
                           * weight[f, kh, kw, c])
 
 "direct" reads the image in place (conv_direct.pyx, conv_weight.pyx; conv_depthwise.pyx for one channel per
-group, conv_planar.pyx, conv_thin.pyx and conv_few.pyx for few output channels), "winograd" needs less than half the
-multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes the windows out as a matrix and multiplies
-(conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that pays (winograd_pays), else "direct".
-conv_geometry.pyx checks the arguments.
+group, conv_planar.pyx, conv_thin.pyx and conv_few.pyx for few output channels, conv_overlap.pyx for few input
+channels), "winograd" needs less than half the multiplications for 3x3 and 5x5 kernels (winograd.pyx), "im2col" writes
+the windows out as a matrix and multiplies (conv_im2col.pyx), the readable baseline. "auto" is "winograd" where that
+pays (winograd_pays), else "direct". conv_geometry.pyx checks the arguments.
 """
 
 import numpy as np
@@ -26,10 +26,12 @@ from fastnn._ext.conv_geometry cimport read_columns, read_geometry, read_weight
 from fastnn._ext.conv_im2col cimport (
     im2col_backward_input, im2col_backward_weight, im2col_forward, image_to_columns, columns_to_image
 )
+from fastnn._ext.conv_overlap cimport overlap_backward_input
 from fastnn._ext.conv_plan cimport Geometry
 from fastnn._ext.conv_planar cimport planar_backward_input, planar_forward, planar_pays
 from fastnn._ext.conv_thin cimport is_thin, thin_backward_weight
 from fastnn._ext.conv_weight cimport direct_backward_weight
+from fastnn._ext.moments cimport channel_moments, moments_data
 from fastnn._ext.winograd cimport (
     backward_input as winograd_backward_input, backward_weight as winograd_backward_weight,
     forward as winograd_forward, n_prepared, prepare as winograd_prepare, prepared_pays, winograd_pays
@@ -92,12 +94,12 @@ cdef int64_t prepared_size(int algorithm, const Geometry* g, int typenum) noexce
 
 cdef int forward(
     int algorithm, const Geometry* g, const real* x, const real* weight, const real* prepared, const real* bias,
-    const real* add, real* y, int activation, double alpha, bint pool,
+    const real* add, real* y, int activation, double alpha, bint pool, double* moments,
 ) noexcept nogil:
     cdef int act = activation if add == NULL else 0, status
     if algorithm == WINOGRAD:
         return winograd_forward(x, weight, bias, add, y, prepared, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh,
-                                g.ow, activation, alpha, pool)
+                                g.ow, activation, alpha, pool, moments)
     if algorithm == IM2COL:
         status = im2col_forward(g, x, weight, bias, y, act, alpha)
     elif algorithm == DEPTHWISE:
@@ -105,9 +107,11 @@ cdef int forward(
     else:
         status = planar_forward(g, x, weight, bias, y, act, alpha)
         if status > 0:
-            return direct_forward(g, x, weight, prepared, bias, add, y, activation, alpha)
+            return direct_forward(g, x, weight, prepared, bias, add, y, activation, alpha, moments)
     if status == 0 and add != NULL:
         add_all(y, add, y, g.n * g.oh * g.ow * g.f, activation, <real>alpha)
+    if status == 0 and moments != NULL:
+        return channel_moments(y, g.n * g.oh * g.ow, g.f, moments)
     return status
 
 
@@ -125,7 +129,9 @@ cdef int backward_input(int algorithm, const Geometry* g, const real* da, const 
         return depthwise_backward_input(g, da, weight, dx)
     if algorithm == WINOGRAD:
         return winograd_backward_input(da, weight, dx, g.n, g.h, g.w, g.c, g.f, g.kh, g.top, g.left, g.oh, g.ow)
-    cdef int status = planar_backward_input(g, da, weight, dx)
+    cdef int status = overlap_backward_input(g, da, weight, dx)
+    if status > 0:
+        status = planar_backward_input(g, da, weight, dx)
     return direct_backward_input(g, da, weight, dx) if status > 0 else status
 
 
@@ -156,6 +162,7 @@ def conv2d_forward(
     cnp.ndarray prepared=None,   # IN  (size,) from `conv2d_prepare`, or None
     cnp.ndarray add=None,        # IN  (N, OH, OW, F), other memory than y, or None
     bint pool=False,
+    cnp.ndarray moments=None,    # OUT (2, F) float64, or None
 ):
     """`y = act(conv(x) + bias + add)` (a cross-correlation), or the maxima of its 2x2 windows, into `y`.
 
@@ -172,6 +179,9 @@ def conv2d_forward(
         The other branch of a residual block: the same bits as `add_forward` after the linear convolution.
     pool : bool
         The same bits as `max_pool2d_forward` with windows and strides of 2 afterwards; for "winograd" only.
+    moments : array or None
+        The mean of `y` over images and pixels, and the sum of squared deviations from it, for `batchnorm_forward`;
+        not with `pool`. "direct" and "winograd" add up what they wrote while it is in the cache.
 
     Raises
     ------
@@ -195,6 +205,9 @@ def conv2d_forward(
         raise ValueError(
             f"pool: expected False for this algorithm: only 'winograd' takes the maxima itself. Received: True with "
             f"algorithm={algorithm!r}; call max_pool2d_forward afterwards or, where it applies, ask for 'winograd'")
+    if pool and moments is not None:
+        raise ValueError("moments: expected None with pool=True: they are those of the whole image. Received: an array")
+    cdef double* into = moments_data(moments, g.f)
     if prepared is not None:
         check(prepared, "prepared", 1, typenum)
         if prepared.shape[0] != prepared_size(chosen, &g, typenum):
@@ -213,10 +226,10 @@ def conv2d_forward(
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             status = forward[float](chosen, &g, <float*>px, <float*>pw, <float*>pp, <float*>pb, <float*>pa, <float*>py,
-                                    act, alpha, pool)
+                                    act, alpha, pool, into)
         else:
             status = forward[double](chosen, &g, <double*>px, <double*>pw, <double*>pp, <double*>pb, <double*>pa,
-                                     <double*>py, act, alpha, pool)
+                                     <double*>py, act, alpha, pool, into)
     if status:
         no_memory(&g)
 

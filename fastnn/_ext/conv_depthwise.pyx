@@ -1,8 +1,8 @@
 """Convolution with one channel per group: a memory-bound kernel, vectorised over the channels.
 
-A block of channels stays in registers over all taps of a window. The gradient to the input is the same
-loop with the taps of conv_plan.pyx; the gradient to the weights keeps the sum of one tap in registers over a
-row of pixels.
+Some neighbouring pixels' channels stay in registers over all taps of a window (depthwise.h). The gradient to the
+input is the same loop with the taps of conv_plan.pyx; the gradient to the weights keeps the sum of one tap in
+registers over a row of pixels.
 """
 
 from cython.parallel cimport prange
@@ -14,6 +14,16 @@ from fastnn._ext.conv_plan cimport Axis, Geometry, axis_numbers, fill_axis
 from fastnn._ext.threads cimport SLOT_CONV_PARTIAL, SLOT_CONV_ROWS, SLOT_CONV_WEIGHT, scratch, threads_for
 from fastnn._ext.vmath cimport activate
 
+cdef extern from "depthwise.h" nogil:
+    enum:
+        DEPTHWISE_PIXELS, VL_F32, VL_F64
+    ctypedef struct depthwise_args:
+        int64_t rows, cols, row, col, weight_row, weight_col, next, channels
+    void depthwise_pixels_f32(int pixels, const float* x, const float* weight, const float* bias, float* y,
+                              const depthwise_args* p)
+    void depthwise_pixels_f64(int pixels, const double* x, const double* weight, const double* bias, double* y,
+                              const depthwise_args* p)
+
 cdef enum:
     BLOCK = 32    # channels
     PARTS = 16    # of the rows of da, with their own sums
@@ -23,30 +33,30 @@ cdef bint is_depthwise(const Geometry* g) noexcept nogil:
     return g.groups == g.c and g.groups == g.f and g.groups > 1
 
 
-cdef inline void window(
-    const real* source, const real* weight, const real* bias, real* target, int64_t n_h, int64_t n_w, int64_t row,
-    int64_t pixel, int64_t weight_row, int64_t weight_pixel, int n,
+cdef void window(
+    const real* source, const real* weight, const real* bias, real* target, const depthwise_args* p
 ) noexcept nogil:
-    """target[c] = bias[c] + sum over the taps of source[tap, c] * weight[tap, c]"""
-    cdef real total[BLOCK]
-    cdef int64_t i, _j
-    cdef int c
-    cdef const real* s
-    cdef const real* w
-    for c in range(n):
-        total[c] = 0
-    for i in range(n_h):
-        s, w = source + i * row, weight + i * weight_row
-        for _j in range(n_w):
-            for c in range(n):
-                total[c] += s[c] * w[c]
-            s, w = s + pixel, w + weight_pixel
-    if bias == NULL:
-        for c in range(n):
-            target[c] = total[c]
-    else:
-        for c in range(n):
-            target[c] = total[c] + bias[c]
+    """target[c] = bias[c] + sum over the taps of source[tap, c] * weight[tap, c], for few channels."""
+    cdef int64_t i, j, c
+    cdef real total
+    for c in range(p.channels):
+        total = 0
+        for i in range(p.rows):
+            for j in range(p.cols):
+                total += source[i * p.row + j * p.col + c] * weight[i * p.weight_row + j * p.weight_col + c]
+        target[c] = total if bias == NULL else total + bias[c]
+
+
+cdef inline bint same_taps(const Axis* w, int64_t x, int64_t n) noexcept nogil:
+    """Whether n target pixels from x on have the same taps, and sources that are equally far apart."""
+    cdef int64_t k
+    if x + n > w.size:
+        return False
+    for k in range(1, n):
+        if (w.begin[x + k] != w.begin[x] or w.end[x + k] != w.end[x]
+                or w.source[x + k] - w.source[x + k - 1] != w.source[x + 1] - w.source[x]):
+            return False
+    return True
 
 
 cdef void target_row(
@@ -54,29 +64,27 @@ cdef void target_row(
     real* target, int64_t r, int activation, double alpha,
 ) noexcept nogil:
     """Row r of the target's images."""
-    cdef int64_t C = g.c, p = r % h.size, x, c, n_h = h.end[p] - h.begin[p], n_w
+    cdef int64_t VL = VL_F32 if real is float else VL_F64
+    cdef int64_t C = g.c, q = r % h.size, x = 0
+    cdef int n
     cdef const real* s
     cdef const real* taps
-    cdef const real* b
-    source += (r // h.size * h.source_size + h.source[p]) * w.source_size * C
+    cdef depthwise_args p
+    p.rows, p.row, p.col = h.end[q] - h.begin[q], h.step * w.source_size * C, w.step * C
+    p.weight_row, p.weight_col, p.channels = w.n_taps * C, C, C
+    source += (r // h.size * h.source_size + h.source[q]) * w.source_size * C
     target += r * w.size * C
-    for x in range(w.size):
-        n_w = w.end[x] - w.begin[x]
-        c = 0
-        while c < C:
-            if c + BLOCK > C >= BLOCK:
-                c = C - BLOCK  # the last block overlaps the one before
-            s, taps = source + w.source[x] * C + c, weight + (h.begin[p] * w.n_taps + w.begin[x]) * C + c
-            b = bias
-            if bias != NULL:
-                b = bias + c
-            if C >= BLOCK:
-                window(s, taps, b, target + x * C + c, n_h, n_w, h.step * w.source_size * C, w.step * C,
-                       w.n_taps * C, C, BLOCK)
-            else:
-                window(s, taps, b, target + x * C + c, n_h, n_w, h.step * w.source_size * C, w.step * C,
-                       w.n_taps * C, C, <int>C)
-            c += BLOCK
+    while x < w.size:
+        n = DEPTHWISE_PIXELS if C >= VL and same_taps(w, x, DEPTHWISE_PIXELS) else 1
+        p.cols, p.next = w.end[x] - w.begin[x], (w.source[x + 1] - w.source[x]) * C if n > 1 else 0
+        s, taps = source + w.source[x] * C, weight + (h.begin[q] * w.n_taps + w.begin[x]) * C
+        if C < VL:
+            window(s, taps, bias, target + x * C, &p)
+        elif real is float:
+            depthwise_pixels_f32(n, s, taps, bias, target + x * C, &p)
+        else:
+            depthwise_pixels_f64(n, s, taps, bias, target + x * C, &p)
+        x += n
     if activation:
         activate(target, target, w.size * C, activation, <real>alpha)
 

@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 from fastnn._ext.activations cimport add_chunk
 from fastnn._ext.common cimport real
 from fastnn._ext.conv_plan cimport Block, Geometry, Pixels, Plan, Tile, plan_backward, plan_forward
+from fastnn._ext.moments cimport Moments, add_moments, merge_moments, moments_room, moments_row, start_moments
 from fastnn._ext.pack cimport pack_columns
 from fastnn._ext.threads cimport SLOT_CONV_WEIGHT, scratch, threads_for
 from fastnn._ext.tile cimport *
@@ -24,9 +25,9 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
 
 cdef void run_item(
     const Plan* p, int64_t item, const real* source, const real* panels, const real* bias, const real* add,
-    real* target, int activation, double alpha,
+    real* target, int activation, double alpha, const Moments* m,
 ) noexcept nogil:
-    """One item: a range of the tiles of a group of images, times some panels."""
+    """One item: a range of the tiles of a group of images, times some panels; m is NULL or takes sums of target."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t rows = p.n_image_groups * p.ranges, group = item % rows // p.ranges
     cdef int64_t first = item % p.ranges * p.tiles_per_item, n_panels = p.n_panels * p.groups
@@ -42,14 +43,16 @@ cdef void run_item(
     cdef const int64_t* source_at
     cdef const int64_t* target_at
     cdef tile_args t
-    cdef int n = 0, act = activation if add == NULL else 0
+    cdef real* sums = NULL
+    cdef int64_t n = 0
+    cdef int act = activation if add == NULL else 0
     source += group * p.group_size * p.h.source_size * p.w.source_size * p.inner * p.groups
     target += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
     t.a_step, t.ldb, t.alpha, t.ldc = 1, NR, alpha, 0
     for b in range(p.n_blocks):
         for panel in range(panel0, panel1):
             column = panel // p.n_panels * p.columns + panel % p.n_panels * NR
-            n = <int>min(NR, p.columns - panel % p.n_panels * NR)
+            n = min(NR, p.columns - panel % p.n_panels * NR)
             image, out = source + panel // p.n_panels * p.inner, target + column
             t.b = panels + panel * p.K * NR
             for k in range(first, last):
@@ -67,17 +70,34 @@ cdef void run_item(
                     t.a[i] = image + source_at[i]
                     t.out[i] = out + target_at[i]
                 if real is float:
-                    tile_taps_f32(<int>tile.n, n, &t)
+                    tile_taps_f32(<int>tile.n, <int>n, &t)
                 else:
-                    tile_taps_f64(<int>tile.n, n, &t)
-    if add == NULL or first >= last:
+                    tile_taps_f64(<int>tile.n, <int>n, &t)
+    if (add == NULL and m == NULL) or first >= last:
         return
     # Once all channels of the item are there: fewer calls, and the pixels are in the cache still.
     first_column = panel0 // p.n_panels * p.columns + panel0 % p.n_panels * NR
-    add += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
+    n += column - first_column
+    if add != NULL:
+        add += group * p.group_size * p.h.size * p.w.size * p.columns * p.groups
+    if m != NULL:
+        sums = moments_row(m, item % rows, target) + first_column
+        start_moments(target + pixels.target[pixels.tiles[first].first] + first_column, n, sums, m.width)
     for i in range(pixels.tiles[first].first, pixels.tiles[last - 1].first + pixels.tiles[last - 1].n):
         k = pixels.target[i] + first_column
-        add_chunk(target + k, add + k, target + k, column + n - first_column, activation, <real>alpha)
+        if add != NULL:
+            add_chunk(target + k, add + k, target + k, n, activation, <real>alpha)
+        if m != NULL:
+            add_moments(target + k, n, sums, m.width)
+
+
+cdef void count_pixels(const Plan* p, int64_t row, const Moments* m) noexcept nogil:
+    """The pixels of the items that share a row of sums."""
+    cdef const Pixels* pixels = &p.rest if row // p.ranges == p.n_image_groups - 1 else &p.full
+    cdef int64_t k, first = row % p.ranges * p.tiles_per_item
+    m.counts[row] = 0
+    for k in range(first, min(first + p.tiles_per_item, pixels.n_tiles)):
+        m.counts[row] += pixels.tiles[k].n
 
 
 cdef void pack_forward(
@@ -106,18 +126,26 @@ cdef void pack_backward(
 
 cdef int run(
     const Plan* p, const Geometry* g, const real* source, const real* weight, const real* prepared, const real* bias,
-    const real* add, real* target, int activation, double alpha, bint backward,
+    const real* add, real* target, int activation, double alpha, double* moments, bint backward,
 ) noexcept nogil:
     """Pack the weights, unless `prepared` holds them, and go through the items."""
     cdef int64_t NR = NR_F32 if real is float else NR_F64
     cdef int64_t i, n_packs = p.groups * p.n_panels * g.kh if prepared == NULL else 0
     cdef const real* panels = prepared
     cdef real* packed = NULL
+    cdef int64_t rows = p.n_image_groups * p.ranges, n_columns = p.columns * p.groups
+    cdef Moments m
+    cdef const Moments* sums = &m if moments != NULL else NULL
     cdef int threads = threads_for(<double>(p.images * p.h.size * p.w.size * p.columns * p.groups) * <double>p.K)
     if prepared == NULL:
         panels = packed = <real*>scratch(SLOT_CONV_WEIGHT, p.groups * p.n_panels * p.K * NR * sizeof(real))
         if packed == NULL:
             return -1
+    if moments != NULL:
+        if moments_room(&m, rows, n_columns, n_columns, sizeof(real)) == NULL:
+            return -1
+        for i in range(rows):
+            count_pixels(p, i, &m)
     if threads == 1:
         for i in range(n_packs):
             if backward:
@@ -125,16 +153,18 @@ cdef int run(
             else:
                 pack_forward(p, g, i, weight, packed)
         for i in range(p.n_items):
-            run_item(p, i, source, panels, bias, add, target, activation, alpha)
-        return 0
-    with parallel(num_threads=threads):
-        for i in prange(n_packs, schedule="static"):
-            if backward:
-                pack_backward(p, g, i, weight, packed)
-            else:
-                pack_forward(p, g, i, weight, packed)
-        for i in prange(p.n_items, schedule="dynamic"):
-            run_item(p, i, source, panels, bias, add, target, activation, alpha)
+            run_item(p, i, source, panels, bias, add, target, activation, alpha, sums)
+    else:
+        with parallel(num_threads=threads):
+            for i in prange(n_packs, schedule="static"):
+                if backward:
+                    pack_backward(p, g, i, weight, packed)
+                else:
+                    pack_forward(p, g, i, weight, packed)
+            for i in prange(p.n_items, schedule="dynamic"):
+                run_item(p, i, source, panels, bias, add, target, activation, alpha, sums)
+    if moments != NULL:
+        merge_moments(&m, moments, source)
     return 0
 
 
@@ -164,12 +194,13 @@ cdef int direct_forward(
     const real* add,      # IN  (N, OH, OW, F) or NULL
     real* y,              # OUT (N, OH, OW, F)
     int activation, double alpha,
+    double* moments,      # OUT (2, F) mean of y, and sum (y - mean)^2, or NULL
 ) noexcept nogil:
     """`y = activation(conv(x, weight) + bias + add)`; -1 without memory."""
     cdef Plan p
     if plan_forward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, x, weight, prepared, bias, add, y, activation, alpha, False)
+    return run(&p, g, x, weight, prepared, bias, add, y, activation, alpha, moments, False)
 
 
 cdef int direct_backward_input(
@@ -182,4 +213,4 @@ cdef int direct_backward_input(
     cdef Plan p
     if plan_backward(&p, g, NR_F32 if real is float else NR_F64):
         return -1
-    return run(&p, g, da, weight, <const real*>NULL, <const real*>NULL, <const real*>NULL, dx, 0, 0.0, True)
+    return run(&p, g, da, weight, <const real*>NULL, <const real*>NULL, <const real*>NULL, dx, 0, 0.0, NULL, True)

@@ -90,7 +90,7 @@ def dense_backward(
     cnp.ndarray weight,  # IN  (out, in)
     cnp.ndarray da,      # IN  (N, out)
     cnp.ndarray dx,      # OUT (N, in) or None
-    cnp.ndarray dw,      # OUT (out, in)
+    cnp.ndarray dw,      # OUT (out, in) or None
     cnp.ndarray db,      # OUT (out,) or None
     bint accumulate=False,
 ):
@@ -100,20 +100,23 @@ def dense_backward(
     check(x, "x", 2, typenum)
     check(weight, "weight", 2, typenum)
     check(da, "da", 2, typenum)
-    check(dw, "dw", 2, typenum)
     cdef int64_t M = x.shape[0], K = x.shape[1], N = weight.shape[0]
     check_shape(weight, "weight", 1, K)
     check_shape(da, "da", 0, M)
     check_shape(da, "da", 1, N)
-    check_shape(dw, "dw", 0, N)
-    check_shape(dw, "dw", 1, K)
     cdef void* pdx = NULL
+    cdef void* pdw = NULL
     cdef void* pdb = NULL
     if dx is not None:
         check(dx, "dx", 2, typenum)
         check_shape(dx, "dx", 0, M)
         check_shape(dx, "dx", 1, K)
         pdx = cnp.PyArray_DATA(dx)
+    if dw is not None:
+        check(dw, "dw", 2, typenum)
+        check_shape(dw, "dw", 0, N)
+        check_shape(dw, "dw", 1, K)
+        pdw = cnp.PyArray_DATA(dw)
     if db is not None:
         check(db, "db", 1, typenum)
         check_shape(db, "db", 0, N)
@@ -121,7 +124,6 @@ def dense_backward(
     cdef void* px = cnp.PyArray_DATA(x)
     cdef void* pw = cnp.PyArray_DATA(weight)
     cdef void* pda = cnp.PyArray_DATA(da)
-    cdef void* pdw = cnp.PyArray_DATA(dw)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             status = backward[float](M, N, K, <float*>px, <float*>pw, <float*>pda, <float*>pdx, <float*>pdw,
@@ -139,7 +141,7 @@ cdef int backward(
 ) noexcept nogil:
     cdef int threads = threads_for(<double>M * N * K)
     cdef int64_t i, j
-    if gemm_core(N, K, M, da, 1, N, x, K, 1, dw, K, NULL, 0, 0.0, accumulate, threads):
+    if dw != NULL and gemm_core(N, K, M, da, 1, N, x, K, 1, dw, K, NULL, 0, 0.0, accumulate, threads):
         return -1
     if db != NULL:
         if not accumulate:

@@ -41,15 +41,21 @@ cdef void drop_chunk(const real* x, real* y, int64_t first, int64_t n, const Dro
     )
 
 
-cdef void drop(const real* x, real* y, int64_t n, const Drop* d) noexcept nogil:
+cdef void drop_part(const real* x, real* y, int64_t n, int64_t chunks, int64_t c, const Drop* d) noexcept nogil:
+    cdef int64_t row = c // chunks * n, first = c % chunks * CHUNK
+    drop_chunk(x + row, y + row, first, min(CHUNK, n - first), d)
+
+
+cdef void drop(const real* x, real* y, int64_t rows, int64_t n, const Drop* d) noexcept nogil:
+    """Rows of n elements with the same mask."""
     cdef int64_t c, chunks = (n + CHUNK - 1) // CHUNK
-    cdef int threads = threads_for(4.0 * n)
+    cdef int threads = threads_for(4.0 * rows * n)
     if threads == 1:
-        for c in range(chunks):
-            drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), d)
+        for c in range(rows * chunks):
+            drop_part(x, y, n, chunks, c, d)
         return
-    for c in prange(chunks, num_threads=threads, schedule="static"):
-        drop_chunk(x, y, c * CHUNK, min(CHUNK, n - c * CHUNK), d)
+    for c in prange(rows * chunks, num_threads=threads, schedule="static"):
+        drop_part(x, y, n, chunks, c, d)
 
 
 def dropout_forward(
@@ -60,10 +66,11 @@ def dropout_forward(
     scale=None,
     double shift=0.0,
     double fill=0.0,
+    bint same_mask=False,
 ):
     """y = scale x + shift with probability 1 - rate, else `fill`. `key` is an integer from 0 to 2^64 - 1.
 
-    scale is by default 1 / (1 - rate), which keeps the mean.
+    scale is by default 1 / (1 - rate), which keeps the mean. With `same_mask` all x[i] have the mask of x[0].
     """
     cdef Drop d
     cdef int typenum = real_type(x, "x")
@@ -73,14 +80,19 @@ def dropout_forward(
         raise ValueError(f"rate: expected 0 <= rate < 1, the share of elements set to 0. Received: {rate}")
     d.rate, d.shift, d.fill, d.key = rate, shift, fill, key
     d.scale = 1 / (1 - rate) if scale is None else scale
-    cdef int64_t n = cnp.PyArray_SIZE(x)
+    cdef int64_t n = cnp.PyArray_SIZE(x), rows = 1
+    if same_mask:
+        if cnp.PyArray_NDIM(x) == 0:
+            raise ValueError("x: expected a first axis, whose entries get the same mask. Received: shape=()")
+        rows = max(<int64_t>1, x.shape[0])
+        n //= rows
     cdef void* px = cnp.PyArray_DATA(x)
     cdef void* py = cnp.PyArray_DATA(y)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            drop[float](<float*>px, <float*>py, n, &d)
+            drop[float](<float*>px, <float*>py, rows, n, &d)
         else:
-            drop[double](<double*>px, <double*>py, n, &d)
+            drop[double](<double*>px, <double*>py, rows, n, &d)
 
 
 def dropout_backward(
@@ -89,8 +101,9 @@ def dropout_backward(
     double rate,
     uint64_t key,
     scale=None,
+    bint same_mask=False,
 ):
     """The same mask and factor for the gradient."""
     if dy is None or dx is None:
         raise TypeError("dropout_backward: expected arrays dy and dx. Received: None")
-    dropout_forward(dy, dx, rate, key, scale)
+    dropout_forward(dy, dx, rate, key, scale, same_mask=same_mask)

@@ -2,12 +2,14 @@
 
 x is read as (R, C). Several rows are folded into one of about `WIDTH` numbers, so that the inner loops are
 long for any number of channels, and the folded rows are cut into blocks (normalization.pxd). A block's sums
-are kept in the array's dtype; the blocks are merged in order, in float64.
+are kept in the array's dtype; the blocks are merged in order, in float64. Mean and variance of a convolution's
+output may come from the convolution itself (moments.pyx).
 """
 
 cimport numpy as cnp
 from cython.parallel cimport prange
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
+from fastnn._ext.moments cimport channel_moments, moments_data
 from fastnn._ext.threads cimport threads_for
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
@@ -21,55 +23,6 @@ cdef extern from "vmath.h" nogil:
         ACT_LINEAR, ACT_RELU, ACT_LEAKY_RELU
     void activate_f32(const float* x, float* y, int64_t n, int act, float alpha)
     void activate_f64(const double* x, double* y, int64_t n, int act, double alpha)
-
-
-cdef void sum_block(const real* x, real* sums, const Fold* f, int64_t b) noexcept nogil:
-    """sums (2, width) of x - s and (x - s)^2; s, the first row, keeps a large mean from cancelling."""
-    cdef int64_t start = b * f.block * f.width, end = block_end(f, b), i, k, n
-    cdef const real* s = x + start
-    cdef real* squares = sums + f.width
-    cdef real d
-    memset(sums, 0, 2 * f.width * sizeof(real))
-    i = start
-    while i < end:
-        n = smaller(f.width, end - i)
-        for k in range(n):
-            d = x[i + k] - s[k]
-            sums[k] += d
-            squares[k] += d * d
-        i += f.width
-
-
-cdef void merge(
-    const real* x, const real* partial, double* mean, double* squares, const Fold* f
-) noexcept nogil:
-    """Mean, and sum (x - mean)^2 = sum (x - s)^2 + 2 (s - mean) sum (x - s) + n (s - mean)^2."""
-    cdef int64_t b, j, c
-    cdef const real* s
-    cdef const real* p
-    cdef double n, m
-    memset(mean, 0, 2 * f.c * sizeof(double))  # squares too
-    for b in range(f.n_blocks):
-        for j in range(f.times):
-            n = <double>count(f, b, j)
-            if n > 0:
-                s = x + b * f.block * f.width + j * f.c
-                p = partial + b * 2 * f.width + j * f.c
-                for c in range(f.c):
-                    mean[c] += n * s[c] + p[c]
-    for c in range(f.c):
-        mean[c] /= <double>f.r
-    for b in range(f.n_blocks):
-        for j in range(f.times):
-            n = <double>count(f, b, j)
-            if n > 0:
-                s = x + b * f.block * f.width + j * f.c
-                p = partial + b * 2 * f.width + j * f.c
-                for c in range(f.c):
-                    m = s[c] - mean[c]
-                    squares[c] += p[f.width + c] + m * (2 * <double>p[c] + n * m)
-    for c in range(f.c):
-        squares[c] = 0 if squares[c] < 0 else squares[c]  # rounding
 
 
 cdef void normalize_block(
@@ -116,18 +69,16 @@ cdef void normalize(
 cdef int forward(
     const real* x, const real* add, const real* gamma, const real* beta, real* y, real* mean, real* inv_std,
     real* running_mean, real* running_var, double momentum, double eps, const Fold* f,
-    int activation, real alpha
+    int activation, real alpha, const double* moments
 ) noexcept nogil:
-    cdef int64_t b, c
-    cdef double* total = room(f, 3, sizeof(real))
-    if total == NULL:
+    """`moments` (2, c) may be NULL."""
+    cdef int64_t c
+    cdef double* own = room(f, 3, sizeof(real))
+    if own == NULL or (moments == NULL and channel_moments(x, f.r, f.c, own)):
         return -1
-    cdef double* squares = total + f.c
-    cdef real* factors = <real*>(squares + f.c)
-    cdef real* partial = factors + 3 * f.width
-    for b in prange(f.n_blocks, schedule="static", num_threads=threads_for(<double>(f.r * f.c) * 2)):
-        sum_block(x, partial + 2 * b * f.width, f, b)
-    merge(x, partial, total, squares, f)
+    cdef const double* total = moments if moments != NULL else own
+    cdef const double* squares = total + f.c
+    cdef real* factors = <real*>(own + 2 * f.c)
     for c in range(f.c):
         mean[c] = <real>total[c]
         inv_std[c] = <real>(1 / sqrt(squares[c] / <double>f.r + eps))
@@ -285,6 +236,7 @@ def batchnorm_forward(
     cnp.ndarray running_var,    # IN OUT (C,) or None; from sum (x - mean)^2 / (R - 1), kept if R = 1
     double momentum, double eps, str activation="linear", double alpha=0.0,
     cnp.ndarray add=None,       # IN (..., C) or None
+    cnp.ndarray moments=None,   # IN (2, C) float64, as conv2d_forward gathers them: mean, sum (x - mean)^2; or None
 ):
     """y = activation((x - mean) * inv_std * gamma + beta + add); running += momentum * (batch - running)."""
     cdef Fold f
@@ -297,6 +249,7 @@ def batchnorm_forward(
     if f.r == 0:
         return
     cdef void* other = optional(add, "add", x, typenum)
+    cdef double* gathered = moments_data(moments, f.c)
     cdef void* running_mean_data = NULL if running_mean is None else PyArray_DATA(running_mean)
     cdef void* running_var_data = NULL if running_var is None else PyArray_DATA(running_var)
     with nogil:
@@ -304,12 +257,12 @@ def batchnorm_forward(
             failed = forward[float](
                 <float*>PyArray_DATA(x), <float*>other, <float*>PyArray_DATA(gamma), <float*>PyArray_DATA(beta),
                 <float*>PyArray_DATA(y), <float*>PyArray_DATA(mean), <float*>PyArray_DATA(inv_std),
-                <float*>running_mean_data, <float*>running_var_data, momentum, eps, &f, act, <float>alpha)
+                <float*>running_mean_data, <float*>running_var_data, momentum, eps, &f, act, <float>alpha, gathered)
         else:
             failed = forward[double](
                 <double*>PyArray_DATA(x), <double*>other, <double*>PyArray_DATA(gamma), <double*>PyArray_DATA(beta),
                 <double*>PyArray_DATA(y), <double*>PyArray_DATA(mean), <double*>PyArray_DATA(inv_std),
-                <double*>running_mean_data, <double*>running_var_data, momentum, eps, &f, act, alpha)
+                <double*>running_mean_data, <double*>running_var_data, momentum, eps, &f, act, alpha, gathered)
     if failed:
         no_memory(x)
 

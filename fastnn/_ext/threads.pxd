@@ -16,4 +16,5 @@ cdef enum:
     SLOT_WINOGRAD_WEIGHT = 6
     SLOT_WINOGRAD_TILES = 7
     SLOT_REDUCE = 8        # partial sums of the other kernels
+    SLOT_MOMENTS = 9
     N_SLOTS = 12

@@ -10,11 +10,12 @@ from libc.stdint cimport int64_t
 from fastnn._ext.common cimport real
 
 # y = act(x * w + bias + add); with `pool` y (N, OH // 2, OW // 2, F) is the maxima of its 2x2 windows. add is
-# (N, OH, OW, F) or NULL. `prepared` is NULL, or n_prepared numbers that `prepare` made of w.
+# (N, OH, OW, F) or NULL; moments (2, F) is NULL or gets the mean of y and sum (y - mean)^2, for each filter, not with
+# `pool`. `prepared` is NULL, or n_prepared numbers that `prepare` made of w.
 cdef int forward(
     const real* x, const real* w, const real* bias, const real* add, real* y, const real* prepared,
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t R, int64_t top, int64_t left, int64_t OH, int64_t OW,
-    int activation, double alpha, bint pool,
+    int activation, double alpha, bint pool, double* moments,
 ) noexcept nogil
 
 cdef int64_t n_prepared(int64_t C, int64_t F, int64_t R, real* unused) noexcept nogil

@@ -16,7 +16,7 @@ An infinite or NaN input makes NaN of all outputs of the tiles that read it.
 cimport numpy as cnp
 from fastnn._ext.common cimport activation_code, check, check_shape, real, real_type
 from fastnn._ext.winograd_forward cimport n_filter_numbers, run_forward, transform_filters
-from fastnn._ext.winograd_plan cimport Output, Plan, ceil_div, make_plan
+from fastnn._ext.winograd_plan cimport Output, Plan, ceil_div, make_plan, output_to
 from fastnn._ext.winograd_weight cimport run_backward_weight
 from libc.stdint cimport int64_t
 
@@ -26,10 +26,11 @@ cnp.import_array()
 cdef int forward(
     const real* x, const real* w, const real* bias, const real* add, real* y, const real* prepared,
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t R, int64_t top, int64_t left, int64_t OH, int64_t OW,
-    int activation, double alpha, bint pool,
+    int activation, double alpha, bint pool, double* moments,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, H, W, C, F, R, top, left, OH, OW)
-    cdef Output o = Output(bias, add, y, activation, alpha, pool)
+    cdef Output o = output_to(y, bias, activation, alpha)
+    o.add, o.pool, o.moments = add, pool, moments
     return run_forward(x, w, &o, &p, False, prepared)
 
 
@@ -48,7 +49,7 @@ cdef int backward_input(
     int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, int64_t R, int64_t top, int64_t left, int64_t OH, int64_t OW,
 ) noexcept nogil:
     cdef Plan p = make_plan(real is float, N, OH, OW, F, C, R, R - 1 - top, R - 1 - left, H, W)
-    cdef Output o = Output(NULL, NULL, dx, 0, 0, False)
+    cdef Output o = output_to(dx, NULL, 0, 0)
     return run_forward(da, w, &o, &p, True, <const real*>NULL)
 
 
@@ -161,7 +162,7 @@ def winograd_forward(
         check(bias, "bias", 1, typenum)
         check_shape(bias, "bias", 0, weight.shape[0])
         b = cnp.PyArray_DATA(bias)
-    cdef Output o = Output(b, NULL, cnp.PyArray_DATA(y), act, alpha, False)
+    cdef Output o = output_to(cnp.PyArray_DATA(y), b, act, alpha)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             status = run_forward(<const float*>cnp.PyArray_DATA(x), <const float*>cnp.PyArray_DATA(weight), &o, &p,
@@ -183,7 +184,7 @@ def winograd_backward_input(
     cdef int typenum = check_convolution(dx, "dx", weight, "weight", da, "da", padding), status
     cdef int64_t edge = weight.shape[1] - 1
     cdef Plan p = array_plan(typenum, da, weight, dx, edge - padding[0], edge - padding[2])
-    cdef Output o = Output(NULL, NULL, cnp.PyArray_DATA(dx), 0, 0, False)
+    cdef Output o = output_to(cnp.PyArray_DATA(dx), NULL, 0, 0)
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
             status = run_forward(<const float*>cnp.PyArray_DATA(da), <const float*>cnp.PyArray_DATA(weight), &o, &p,

@@ -1,5 +1,5 @@
 """The forward pass by Winograd: y = A^T [ sum_c (B^T x B)_c * (G w G^T)_fc ] A, and what follows it while a tile is in
-registers: bias, another image to add, activation, 2x2 maxima.
+registers or in the cache: bias, another image to add, activation, 2x2 maxima, sums for batch normalization.
 
 The gradient to the input is the same computation with the filters rotated and F and C exchanged.
 
@@ -10,12 +10,14 @@ filters has one owner, who transforms a part of it and uses it at once for all t
 
 from cython.parallel cimport parallel, prange
 from fastnn._ext.common cimport real
+from fastnn._ext.moments cimport add_moments, merge_moments, moments_room, moments_row, start_moments
 from fastnn._ext.threads cimport SLOT_WINOGRAD_TILES, level2_cache, scratch
 from fastnn._ext.winograd_kernels cimport MR, WINO_INNER, wino_target
 from fastnn._ext.winograd_plan cimport (
     LARGE_BLOCK, LARGE_TILES, Output, Plan, ceil_div, set_block, smaller, transform_tile, with_zeros
 )
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 cdef enum:
     SHARED_FILTERS = 4 << 20  # bytes of transformed filters up to which they are transformed once
@@ -42,15 +44,41 @@ cdef void multiply(
                  p.block * p.nr + p.align, accumulate)
 
 
+cdef int start_sums(Output* o, const Plan* p, const real* unused) noexcept nogil:
+    """Room for the sums of each block of tiles, where moments are asked for, and the numbers of their pixels."""
+    cdef int64_t t, row, col, in_image = p.tile_rows * p.tile_cols, blocks = ceil_div(p.tiles, p.block)
+    if o.moments == NULL:
+        return 0
+    if moments_room(&o.sums, blocks, p.f, p.f, sizeof(real)) == NULL:
+        return -1
+    memset(o.sums.counts, 0, blocks * sizeof(int64_t))
+    for t in range(p.tiles):
+        row, col = t % in_image // p.tile_cols * p.size, t % p.tile_cols * p.size
+        o.sums.counts[t // p.block] += smaller(p.size, p.oh - row) * smaller(p.size, p.ow - col)
+    return 0
+
+
+cdef void add_tile(const wino_target* to, real* sums, int64_t width, bint first) noexcept nogil:
+    """Add the tile that was just written to the sums of its block; `first` says that it is the block's first one."""
+    cdef const real* y = <const real*>to.y
+    cdef int64_t i, j
+    if first:
+        start_moments(y, to.n, sums, width)
+    for i in range(to.rows):
+        for j in range(to.cols):
+            add_moments(y + i * to.y_line + j * to.pixel, to.n, sums, width)
+
+
 cdef void output_tiles(
     const real* m, const Output* o, const Plan* p, int64_t t0, int64_t t1, int64_t panel
 ) noexcept nogil:
-    """The outputs `o` of one panel of filters, for the tiles t0..t1."""
+    """The outputs `o` of one panel of filters, for the tiles t0..t1 of one block."""
     cdef int64_t in_image = p.tile_rows * p.tile_cols, f = panel * p.nr, half = 1 if o.pool else 0
     cdef int64_t height = p.oh >> half, width = p.ow >> half, t, n, row, col
     cdef const real* bias = <const real*>o.bias
     cdef const real* add = <const real*>o.add
     cdef real* y = <real*>o.y
+    cdef real* sums = moments_row(&o.sums, t0 // p.block, y) + f if o.moments != NULL else NULL
     cdef wino_target to
     to.bias = to.add = NULL
     if bias != NULL:
@@ -65,6 +93,8 @@ cdef void output_tiles(
         to.y = y + ((n * height + (row >> half)) * width + (col >> half)) * p.f + f
         to.rows, to.cols = <int>smaller(p.size, p.oh - row), <int>smaller(p.size, p.ow - col)
         p.k.output(<int>p.size, m + (t - t0) * p.nr, p.block * p.nr + p.align, &to)
+        if sums != NULL:
+            add_tile(&to, sums, p.f, t == t0)
 
 
 cdef void block_item(
@@ -121,7 +151,7 @@ cdef void transform_filters(const real* w, const Plan* p, bint rotated, real* u)
 
 
 cdef int run_blocks(
-    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
+    const real* x, const real* w, Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """Each block of tiles has one owner; the filters are shared."""
     cdef int64_t panels = ceil_div(p.f, p.nr), block, panel
@@ -130,7 +160,7 @@ cdef int run_blocks(
     cdef real* zeros
     set_block(p, max(<int64_t>BLOCK, level2_cache() * 2 // 5), p.row + p.nr, ceil_div(p.tiles, MIN_BLOCKS) + MR - 1)
     zeros = <real*>with_zeros(p.row, n_filter_numbers(p) if prepared == NULL else 0, sizeof(real))
-    if zeros == NULL:
+    if zeros == NULL or start_sums(o, p, x):
         return -1
     if prepared == NULL:
         u = zeros + p.row
@@ -144,7 +174,7 @@ cdef int run_blocks(
 
 
 cdef int run_panels(
-    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
+    const real* x, const real* w, Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """Each panel of filters has one owner; a large block of tiles is shared."""
     cdef int64_t block, panel, t, t0, t1
@@ -156,7 +186,7 @@ cdef int run_panels(
         p.u_ld = p.part * p.nr + p.align
     set_block(p, LARGE_BLOCK, p.row, LARGE_TILES)
     zeros = <real*>with_zeros(p.row, 36 * p.ld, sizeof(real))
-    if zeros == NULL:
+    if zeros == NULL or start_sums(o, p, x):
         return -1
     d = zeros + p.row
     for block in range(ceil_div(p.tiles, p.block)):
@@ -170,13 +200,18 @@ cdef int run_panels(
 
 
 cdef int run_forward(
-    const real* x, const real* w, const Output* o, Plan* p, bint rotated, const real* prepared
+    const real* x, const real* w, Output* o, Plan* p, bint rotated, const real* prepared
 ) noexcept nogil:
     """`prepared` is NULL or what transform_filters wrote; the bits are the same. Returns -1 without memory."""
     if p.tiles == 0 or p.f == 0:
         return 0
     # A single block would have a single owner; without the transforms of the filters, panels cost no more.
     cdef bint single = prepared != NULL and p.tiles <= MR
+    cdef int failed
     if single or n_filter_numbers(p) * <int64_t>sizeof(real) > SHARED_FILTERS:
-        return run_panels(x, w, o, p, rotated, prepared)
-    return run_blocks(x, w, o, p, rotated, prepared)
+        failed = run_panels(x, w, o, p, rotated, prepared)
+    else:
+        failed = run_blocks(x, w, o, p, rotated, prepared)
+    if o.moments != NULL and not failed:
+        merge_moments(&o.sums, o.moments, x)
+    return failed

@@ -1,5 +1,6 @@
 # What the Winograd kernels share: one convolution, its blocks of tiles and their transforms; see winograd_plan.pyx.
 from fastnn._ext.common cimport real
+from fastnn._ext.moments cimport Moments
 from fastnn._ext.winograd_kernels cimport wino_kernels
 from libc.stdint cimport int64_t
 
@@ -26,6 +27,14 @@ ctypedef struct Output:
     int activation
     double alpha
     bint pool
+    double* moments                            # (2, f), or NULL: mean of y, and sum (y - mean)^2; not with `pool`
+    Moments sums                               # of the blocks of tiles
+
+cdef inline Output output_to(void* y, const void* bias, int activation, double alpha) noexcept nogil:
+    cdef Output o
+    o.y, o.bias, o.activation, o.alpha = y, bias, activation, alpha
+    o.add, o.pool, o.moments = NULL, False, NULL
+    return o
 
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     return (a + b - 1) // b

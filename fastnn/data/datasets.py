@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import MissingExtraError
 from . import files
-from .generated import SHAPES, moons, noisy_sine, shapes, spirals, xor
+from .generated import SHAPES, moons, noisy_sine, shapes, sparse_feature_regression, spirals, xor
 
 __all__ = [
     "CLASS_NAMES",
@@ -27,6 +27,7 @@ __all__ = [
     "moons",
     "noisy_sine",
     "shapes",
+    "sparse_feature_regression",
     "spirals",
     "xor",
 ]
@@ -246,7 +247,7 @@ def available(path=None):
         mend = None if found else " or ".join(_remedies(name))
         result[name] = Availability(str(found[0].parent) if found else None, mend)
     result["fashion_mnist_sample"] = Availability("embedded", None)
-    for name in ("xor", "moons", "spirals", "noisy_sine", "shapes"):
+    for name in ("xor", "moons", "spirals", "noisy_sine", "sparse_feature_regression", "shapes"):
         result[name] = Availability("generated", None)
     return result
 

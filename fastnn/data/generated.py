@@ -115,6 +115,48 @@ def noisy_sine(n=100, noise=0.2, seed=0):
     return x.astype(np.float32), y.astype(np.float32)
 
 
+def sparse_feature_regression(n=1000, density=0.02, noise=0.1, seed=0, weights=(1.0, -2.0, 3.0)):
+    """A linear regression whose last feature is there in few samples only (the notes, S3.4).
+
+    `y = x . weights + noise`. The gradient of a weight is a sum of `error x`: for the last one exactly 0 in a
+    batch without the feature, so with one learning rate for all it gets few updates.
+
+    Parameters
+    ----------
+    n, seed
+        As for `xor`.
+    density : float
+        Share of the samples in which the last feature is 1, in (0, 1]; in the others it is 0.
+    noise : float
+        Standard deviation of the noise on `y`.
+    weights : sequence of float
+        The true weights, at least one; all features but the last are standard normal.
+
+    Returns
+    -------
+    x : ndarray, (n, len(weights)) float32
+    y : ndarray, (n, 1) float32
+
+    Examples
+    --------
+    >>> x, y = sparse_feature_regression(100, density=0.05, noise=0)
+    >>> x.shape, int(x[:, 2].sum())
+    ((100, 3), 5)
+    """
+    if n < 1:
+        raise ValueError(f"n: expected at least 1. Received: n={n}")
+    if not 0 < density <= 1:
+        raise ValueError(f"density: expected a number in (0, 1]. Received: density={density}")
+    if not len(weights):
+        raise ValueError("weights: expected at least one. Received: none")
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, len(weights)))
+    x[:, -1] = 0
+    x[rng.permutation(n)[: max(1, round(density * n))], -1] = 1
+    y = x @ np.reshape(weights, (-1, 1)) + noise * rng.standard_normal((n, 1))
+    return x.astype(np.float32), y.astype(np.float32)
+
+
 def shapes(n=1000, size=32, seed=0, noise=0.03, classes=SHAPES):
     """Coloured images, each with one shape at a random place, size and angle.
 

@@ -10,6 +10,7 @@ from .activations import (
     HardTanh,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     ReLU,
     Sigmoid,
     SiLU,
@@ -21,7 +22,7 @@ from .activations import (
 from .base import Layer, WeightedLayer, from_config, to_config
 from .containers import Concat, Residual, Sequential
 from .conv import Conv2D
-from .dense import Dense
+from .dense import Dense, TiedDense
 from .dropout import Dropout
 from .layer_norm import LayerNorm
 from .lrn import LRN
@@ -55,6 +56,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MaskingNoise",
     "MaxPool2D",
     "Maxout",
@@ -72,6 +74,7 @@ __all__ = [
     "StochasticGate",
     "Swish",
     "Tanh",
+    "TiedDense",
     "WeightedLayer",
     "from_config",
     "to_config",

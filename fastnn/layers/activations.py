@@ -232,15 +232,45 @@ class Softmax(Layer):
 
     def forward(self, x, training=False):
         y = self.buffer(x.shape)
-        kernels.softmax_forward(self._rows(x), self._rows(y))
+        self._forward_rows(self._rows(x), self._rows(y))
         self.saved = (y,)
         return y
 
     def backward(self, dy, input_gradient=True):
         (y,) = self.last_pass()
         dx = self.buffer(dy.shape)
-        kernels.softmax_backward(self._rows(dy), self._rows(y), self._rows(dx))
+        self._backward_rows(self._rows(dy), self._rows(y), self._rows(dx))
         return dx
+
+    def _forward_rows(self, x, y):
+        kernels.softmax_forward(x, y)
+
+    def _backward_rows(self, dy, y, dx):
+        kernels.softmax_backward(dy, y, dx)
 
     def _rows(self, x):
         return x.reshape(-1, self.input_shape[-1])
+
+
+class LogSoftmax(Softmax):
+    """`y_j = x_j - log(sum_k exp(x_k))` along the last axis: log-probabilities, for `NLL` (S2.5, S2.6).
+
+    The largest x of a row is subtracted first, so nothing overflows, and small probabilities keep their
+    logarithm: that of `Softmax` is -inf where the probability rounds to 0. Backward
+    `dx = dy - exp(y) sum_k dy_k`. `SoftmaxCrossEntropy` of the logits is `NLL` behind this layer, and faster.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> model = nn.Sequential([nn.LogSoftmax()], input_shape=(3,))
+    >>> model.predict(np.array([[0, 0, 1000]], np.float32))
+    array([[-1000., -1000.,     0.]], dtype=float32)
+    """
+
+    kind = "log_softmax"
+
+    def _forward_rows(self, x, y):
+        kernels.log_softmax_forward(x, y)
+
+    def _backward_rows(self, dy, y, dx):
+        kernels.log_softmax_backward(dy, y, dx)

@@ -49,8 +49,9 @@ class Layer:
     def trainable(self):
         """Whether training changes its parameters; False, set before the model is built, freezes them.
 
-        A frozen layer's parameters lie behind the others in `theta`, and optimizers leave them alone. Layers
-        inside it are frozen too, and a frozen BatchNorm keeps to its running statistics.
+        A frozen layer's parameters lie behind the others in `theta`, optimizers leave them alone, and
+        `backward` computes no gradients to them. Layers inside it are frozen too, and a frozen BatchNorm
+        keeps to its running statistics.
         """
         return self._trainable
 
@@ -68,6 +69,9 @@ class Layer:
     def shape_rule(self, input_shape):
         """Output shape of one sample; raises `ShapeError` if `input_shape` does not fit."""
         return input_shape
+
+    def connect(self, model):
+        """Find other layers that this one shares with; `model` is the outermost, about to be built."""
 
     def create_parameters(self, input_shape):
         """Call `add_parameter` for each parameter."""
@@ -95,6 +99,9 @@ class Layer:
         """`function(forward(x) + other)` in one pass over memory; `backward` gets the gradient of the sum."""
         raise NotImplementedError(f"{type(self).__name__}.forward_add is not written")
 
+    def follow(self, before):
+        """The model is built, and `before` is the layer whose output is this one's input."""
+
     def prepare(self, batch_size):
         """Do once what depends only on the weights, which will not change any more (`for_inference`)."""
 
@@ -103,6 +110,7 @@ class Layer:
     def add_parameter(self, name, shape, initializer, decay=True):
         """Declare a parameter; its values come when the model allocates `theta`."""
         parameter = Parameter(name, shape, initializer, decay)
+        parameter.trainable = self._trainable
         self.own_parameters[name] = parameter
         return parameter
 
@@ -113,6 +121,10 @@ class Layer:
         """
         self.own_buffers[name] = array
         return array
+
+    def trained(self):
+        """The parameters to which `backward` owes a gradient: none of frozen ones."""
+        return [parameter for parameter in self.own_parameters.values() if parameter.trainable]
 
     def buffer(self, shape):
         """An uninitialised array of the model's workspace."""
@@ -225,7 +237,7 @@ def resolve_activation(activation):
 class WeightedLayer(Layer):
     """A layer that computes a pre-activation `a` from a weight and a bias, and `h = activation(a)` fused.
 
-    What Dense and Conv2D share.
+    What Dense, TiedDense and Conv2D share.
     """
 
     def __init__(self, activation, use_bias, weight_init, bias_init, name):
@@ -236,6 +248,7 @@ class WeightedLayer(Layer):
         self.bias_init = bias_init
         self.function, self.alpha = resolve_activation(activation)
         self.bias = None
+        self.pool: Any = None  # the MaxPool2D right behind it, if that one applies the derivative
         self.prepared = None  # the weight as the kernel reads it, if it will not change any more
         self.saves_input = self.function in kernels.SAVES_INPUT
 
@@ -262,16 +275,29 @@ class WeightedLayer(Layer):
             self.saved = x, a
         else:
             self.linear(x, y, self.function, self.alpha)
-            self.saved = x, y
+            self.saved = x, None if self.pool is not None and self.workspace.fuse else y
         return y
 
     def to_pre_activation(self, dy, h):
         """`da = dy * activation'`, from what forward kept."""
-        if self.function == "linear":
+        if self.function == "linear" or h is None:
             return dy
         da = self.buffer(dy.shape)
         kernels.activation_backward(dy, h, da, self.function, self.alpha)
         return da
+
+
+def weight_gradients(layer):
+    """`(dw, db, accumulate)` for a layer's kernel; None for what is frozen or not there."""
+    if not layer.trainable:
+        return None, None, False
+    accumulate = layer.weight.accumulate()
+    if layer.bias is None:
+        return layer.weight.grad, None, accumulate
+    if not accumulate:
+        layer.bias.accumulate()
+    # Of a weight that another layer shares and has written, the bias may be stale: then `grad` zeroes it.
+    return layer.weight.grad, layer.bias.grad, accumulate
 
 
 def positive_int(value, name, layer):

@@ -43,10 +43,19 @@ class Sequential(Model):
                 raise ShapeError(f"{error}\n{table}") from None
             shape = layer.output_shape
             rows.append(f"      {i + 1:2d} {layer.label():28s} {shape}")
-        # Layers before the first with parameters need no gradient to their input.
-        with_parameters = [i for i, layer in enumerate(self.layers) if _has_parameters(layer)]
-        self._stop = with_parameters[0] if with_parameters else 0
+        # The first layer that learns and those before it need no gradient to their input.
+        learning = [i for i, layer in enumerate(self.layers) if _learns(layer)]
+        self._stop = learning[0] if learning else len(self.layers)
+        self._below = [inner for layer in self.layers[: self._stop] for _, inner in layer.walk()]
+        if self.plain:
+            for before, layer in zip(self.layers, self.layers[1:]):
+                layer.follow(before)
         return shape
+
+    @property
+    def plain(self):
+        """Whether its layers run one after the other: a subclass may do something else."""
+        return type(self).pass_forward is Sequential.pass_forward
 
     def pass_forward(self, x, training):
         keep = self.workspace.keep
@@ -57,8 +66,7 @@ class Sequential(Model):
         return x
 
     def can_add(self, function):
-        plain = type(self).pass_forward is Sequential.pass_forward
-        return plain and bool(self.layers) and self.layers[-1].can_add(function)
+        return self.plain and bool(self.layers) and self.layers[-1].can_add(function)
 
     def forward_add(self, x, other, function, alpha, training):
         *inner, last = self.layers
@@ -77,6 +85,9 @@ class Sequential(Model):
             dy = self.layers[i].backward(dy, input_gradient or i > stop)
             if self.workspace.once:
                 self.layers[i].saved = None
+        if not input_gradient and self.workspace.once:
+            for layer in self._below:
+                layer.saved = None
         return dy if input_gradient else None
 
 
@@ -242,5 +253,5 @@ def _as_layer(layers, what):
     raise TypeError(f"{what}: expected a layer or a list of layers. Received: {layers!r}")
 
 
-def _has_parameters(layer):
-    return any(inner.own_parameters for _, inner in layer.walk())
+def _learns(layer):
+    return any(inner.trained() for _, inner in layer.walk())

@@ -1,10 +1,12 @@
 """Two-dimensional convolution, channels last."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from .base import WeightedLayer, pair, positive_int
+from .base import WeightedLayer, pair, positive_int, weight_gradients
 
 
 def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
@@ -98,6 +100,8 @@ class Conv2D(WeightedLayer):
                 f"Conv2D: algorithm: expected auto, direct, im2col or winograd. Received: {algorithm!r}"
             )
         self.algorithm = algorithm
+        self.normalizer: Any = None  # the BatchNorm right behind it, which wants to know
+        self.moments: Any = None  # (2, F) the mean of its input and the sum of squared deviations
 
     def shape_rule(self, input_shape):
         self.sides, size = image_output_shape(
@@ -112,6 +116,7 @@ class Conv2D(WeightedLayer):
 
     def create_parameters(self, input_shape):
         self.create_weight((self.filters, *self.kernel_size, input_shape[2] // self.groups))
+        self.normalizer = self.pool = None
 
     def multiply_adds(self):
         height, width, _ = self.output_shape
@@ -121,7 +126,7 @@ class Conv2D(WeightedLayer):
         bias = None if self.bias is None else self.bias.data
         kernels.conv2d_forward(
             x, self.weight.data, bias, y, self.stride, self.sides, self.dilation, self.groups,
-            activation, alpha, self.algorithm, self.prepared,
+            activation, alpha, self.algorithm, self.prepared, None, False, self.moments,
         )  # fmt: skip
 
     def prepare(self, batch_size):
@@ -131,20 +136,19 @@ class Conv2D(WeightedLayer):
         )  # fmt: skip
 
     def forward(self, x, training=False):
+        gather = training and self.normalizer is not None and self.workspace.fuse
+        self.moments = self.normalizer.gather() if gather else None
         return self.forward_to(x, self.buffer((x.shape[0], *self.output_shape)))
 
     def backward(self, dy, input_gradient=True):
         x, h = self.last_pass()
         da = self.to_pre_activation(dy, h)
-        weight, db = self.weight, None
+        dw, db, accumulate = weight_gradients(self)
         geometry = self.stride, self.sides, self.dilation, self.groups
-        accumulate = weight.accumulate()
-        if self.bias is not None:
-            self.bias.accumulate()
-            db = self.bias.grad
-        kernels.conv2d_backward_weight(x, da, weight.grad, db, *geometry, accumulate, self.algorithm)
+        if dw is not None:
+            kernels.conv2d_backward_weight(x, da, dw, db, *geometry, accumulate, self.algorithm)
         if not input_gradient:
             return None
         dx = self.buffer(x.shape)
-        kernels.conv2d_backward_input(da, weight.data, dx, *geometry, self.algorithm)
+        kernels.conv2d_backward_input(da, self.weight.data, dx, *geometry, self.algorithm)
         return dx

@@ -46,9 +46,13 @@ class LayerNorm(Normalization):
 
     def backward(self, dy, input_gradient=True):
         x, mean, inv_std = self.last_pass()
-        gamma, beta = self.gamma, self.beta
+        gamma, beta, accumulate = self.gamma, self.beta, False
         dx = self.buffer(x.shape) if input_gradient else None
-        accumulate = gamma.accumulate()
-        beta.accumulate()
-        kernels.layernorm_backward(dy, x, gamma.data, mean, inv_std, dx, gamma.grad, beta.grad, accumulate)
+        if self.trainable:
+            accumulate = gamma.accumulate()
+            beta.accumulate()
+            dgamma, dbeta = gamma.grad, beta.grad
+        else:
+            dgamma = dbeta = self.buffer(gamma.shape)  # which nobody reads
+        kernels.layernorm_backward(dy, x, gamma.data, mean, inv_std, dx, dgamma, dbeta, accumulate)
         return dx

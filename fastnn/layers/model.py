@@ -44,6 +44,7 @@ class Model(Layer):
         self.is_root = True
         self.parameters, self.buffers = {}, {}
         self._theta = self._grad = None
+        self._predict_batch = 512  # the outermost one may take less
         self.n_trainable = 0
         self._name_children()
         if self.given_shape is not None:
@@ -89,6 +90,11 @@ class Model(Layer):
     def build_model(self, input_shape):
         """Fix all shapes and collect the parameters; their memory comes with its first use."""
         self.workspace = Workspace(self.seed)
+        for layer in [layer for _, layer in self.walk() if not layer.trainable]:
+            for _, inner in layer.walk():
+                inner._trainable = False
+        for _, layer in self.walk():
+            layer.connect(self)
         self.build(input_shape)
         self.parameters, self.buffers = {}, {}
         everything: list[tuple[str, Any]] = []
@@ -101,15 +107,11 @@ class Model(Layer):
             for name in layer.own_buffers:
                 layer.own_buffers[name] = layer.own_buffers[name].astype(self.model_dtype)
                 self.buffers[f"{path}.{name}"] = layer.own_buffers[name]
-        for layer in [layer for _, layer in self.walk() if not layer.trainable]:
-            for _, inner in layer.walk():
-                inner._trainable = False
-                for parameter in inner.own_parameters.values():
-                    parameter.trainable = False
         # The frozen ones last, so that those that an optimizer moves lie side by side.
         self.parameters = dict(sorted(everything, key=lambda entry: not entry[1].trainable))
         self._all = list(self.parameters.values())
-        self.n_trainable = sum(parameter.size for parameter in self._all if parameter.trainable)
+        self._trained = [parameter for parameter in self._all if parameter.trainable]
+        self.n_trainable = sum(parameter.size for parameter in self._trained)
         largest = max(math.prod(layer.output_shape) for _, layer in self.walk()) * self.model_dtype.itemsize
         self._predict_batch = min(512, max(1, PREDICT_BYTES // max(1, largest)))
 
@@ -154,7 +156,7 @@ class Model(Layer):
     def grad(self):
         self._need_built()
         self.allocate_gradients()
-        for parameter in self._all:
+        for parameter in self._trained:
             parameter.grad  # noqa: B018 - zeroes what no backward pass has written since zero_grad()
         return self._grad
 

@@ -6,7 +6,7 @@ from .. import initializers, kernels
 from ..checks import number
 from ..errors import ShapeError
 from .activations import Activation
-from .base import Layer, positive_int
+from .base import Layer, positive_int, weight_gradients
 
 
 class PReLU(Layer):
@@ -60,8 +60,9 @@ class PReLU(Layer):
     def backward(self, dy, input_gradient=True):
         (x,) = self.last_pass()
         dx, alpha = self.buffer(dy.shape), self.alpha
-        accumulate = alpha.accumulate()
-        kernels.prelu_backward(dy, x, alpha.data, dx, alpha.grad, accumulate)
+        accumulate = self.trainable and alpha.accumulate()
+        dalpha = alpha.grad if self.trainable else self.buffer(alpha.shape)  # which nobody reads
+        kernels.prelu_backward(dy, x, alpha.data, dx, dalpha, accumulate)
         return dx
 
 
@@ -109,7 +110,7 @@ class Swish(Activation):
         return super().forward(x, training)
 
     def backward(self, dy, input_gradient=True):
-        if not self.learnable:
+        if not (self.learnable and self.trainable):
             return super().backward(dy, input_gradient)
         (x,) = self.last_pass()
         dx, beta = self.buffer(dy.shape), self.learned
@@ -197,13 +198,10 @@ class Maxout(Layer):
 
     def backward(self, dy, input_gradient=True):
         x, index = self.last_pass()
-        n, weight, bias = x.shape[0], self.weight, self.bias
+        n = x.shape[0]
         da = self.buffer((n, self.pieces * self.units))
         kernels.maxout_backward(dy, index, da.reshape(n, self.pieces, self.units))
-        dx, db = self.buffer(x.shape) if input_gradient else None, None
-        accumulate = weight.accumulate()
-        if bias is not None:
-            bias.accumulate()
-            db = bias.grad
-        kernels.dense_backward(x, weight.data, da, dx, weight.grad, db, accumulate)
+        dx = self.buffer(x.shape) if input_gradient else None
+        dw, db, accumulate = weight_gradients(self)
+        kernels.dense_backward(x, self.weight.data, da, dx, dw, db, accumulate)
         return dx

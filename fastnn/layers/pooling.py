@@ -1,11 +1,13 @@
 """Pooling layers: fewer pixels, the same channels, no parameters."""
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
 from .base import Layer, pair
-from .conv import image_output_shape
+from .conv import Conv2D, image_output_shape
 
 
 class Pool2D(Layer):
@@ -55,19 +57,38 @@ class MaxPool2D(Pool2D):
 
     def __init__(self, pool_size, stride=None, padding=0, name=None):
         super().__init__(pool_size, stride, padding, name)
+        self.source: Any = None  # the convolution before, whose activation's derivative is applied here
+
+    def follow(self, before):
+        """A gradient reaches only the maxima, which are `y`: fewer numbers than the outputs of `before`.
+
+        For windows that overlap the sum of their gradients would be rounded otherwise, but not with ReLU.
+        """
+        apart = self.stride[0] >= self.pool_size[0] and self.stride[1] >= self.pool_size[1]
+        if not isinstance(before, Conv2D) or before.saves_input or before.function == "linear":
+            return
+        if apart or before.function == "relu":
+            self.source, before.pool = before, self
+
+    def create_parameters(self, input_shape):
+        self.source = None
 
     def forward(self, x, training=False):
         shape = (x.shape[0], *self.output_shape)
         y = self.buffer(shape)
         index = self.workspace.take(shape, np.dtype(np.uint8)) if self.workspace.keep else None
         kernels.max_pool2d_forward(x, y, index, *self.geometry())
-        self.saved = x.shape, index
+        self.saved = x.shape, index, y if self.source is not None and self.workspace.fuse else None
         return y
 
     def backward(self, dy, input_gradient=True):
-        shape, index = self.last_pass()
+        shape, index, y = self.last_pass()
         if not input_gradient:
             return None
+        if y is not None:
+            da = self.buffer(dy.shape)
+            kernels.activation_backward(dy, y, da, self.source.function, self.source.alpha)
+            dy = da
         dx = self.buffer(shape)
         kernels.max_pool2d_backward(dy, index, dx, *self.geometry())
         return dx

@@ -261,9 +261,10 @@ def check_wanted(target, wanted, expected, hint=""):
 
 
 def check_ending(loss, model, function, why):
-    """Raise if the model ends in `function`, "softmax" or "sigmoid"; `why` says what would go wrong."""
+    """Raise if the model ends in `function`, "softmax" or "sigmoid", or in its logarithm; `why` says why."""
     last = last_layer(model)
-    names = (type(last).__name__.lower(), getattr(last, "function", None), getattr(last, "activation", None))
+    kind = type(last).__name__.lower().removeprefix("log")
+    names = (kind, getattr(last, "function", None), getattr(last, "activation", None))
     if function in names:
         raise ValueError(
             f"loss: {type(loss).__name__} expected a model that ends in logits. Received: one that ends in "

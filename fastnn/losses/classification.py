@@ -65,7 +65,7 @@ class SoftmaxCrossEntropy(_LabelLoss):
 
     With probabilities as target `L = -sum_j p_j log y_j`. The gradient to the logits is `y - p` (divided
     by N), which is why softmax and cross-entropy are one: nothing is lost where `y` underflows (the notes,
-    S2.5 to S2.7; Bridle 1990). The model ends in logits, without `Softmax`.
+    S2.5 to S2.7; Bridle 1990). The model ends in logits, without `Softmax` or `LogSoftmax`.
 
     Label smoothing does not trust the labels fully, so that the logits need not grow without end (S6.4;
     the notes' noise on the targets of a squared error only adds a constant). With K classes::
@@ -151,9 +151,9 @@ class SoftmaxCrossEntropy(_LabelLoss):
 class NLL(_LabelLoss):
     """The negative log-likelihood `L = -o_t` of outputs `o` that are log-probabilities, `t` the true class.
 
-    `NLL` of log-softmax is `SoftmaxCrossEntropy` of the logits, which is faster and needs no such layer
-    (the notes, S2.6). With probabilities as target `L = -sum_j p_j o_j`. The gradient is `-p` (divided by
-    N). Class weights and reductions are as in `SoftmaxCrossEntropy`, and as in PyTorch's `NLLLoss`.
+    `NLL` behind a `LogSoftmax` layer is `SoftmaxCrossEntropy` of the logits, which is faster and needs no
+    such layer (the notes, S2.6). With probabilities as target `L = -sum_j p_j o_j`. The gradient is `-p`
+    (divided by N). Class weights and reductions are as in `SoftmaxCrossEntropy` and PyTorch's `NLLLoss`.
 
     The first batch is looked at: exponentials of log-probabilities add up to 1. Logits do not, and are
     refused, and so is a model that ends in `Dense`, say.
@@ -190,7 +190,7 @@ class NLL(_LabelLoss):
             raise ValueError(
                 "loss: NLL expected a model that ends in log-probabilities. "
                 f"Received: one that ends in {kind}, of {last.label()}; "
-                "use SoftmaxCrossEntropy, which takes logits"
+                "use SoftmaxCrossEntropy, which takes logits, or end in LogSoftmax()"
             )
         super().check_model(model)
 
@@ -207,7 +207,8 @@ class NLL(_LabelLoss):
         if wrong.any():
             row = int(np.argmax(wrong))
             probabilities = (output >= 0).all() and (np.abs(output.sum(axis=1) - 1) < 1e-2).all()
-            hint = "take their logarithm" if probabilities else "for logits use SoftmaxCrossEntropy"
+            hint = "for logits use SoftmaxCrossEntropy, or end in LogSoftmax()"
+            hint = "take their logarithm: LogSoftmax() in place of Softmax()" if probabilities else hint
             raise ValueError(
                 "NLL: output: expected log-probabilities, whose exponentials add up to 1. "
                 f"Received: {sums[row]:.4g} in row {row}; {hint}"

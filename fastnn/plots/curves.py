@@ -4,13 +4,16 @@ from ..metrics import better
 from .figure import GRID, MUTED, TRAIN, VALIDATION, new_figure
 
 
-def learning_curves(history):
+def learning_curves(history, stopping=None):
     """One panel a quantity, training and validation in it, the best validation epoch marked.
 
     Parameters
     ----------
     history : History or dict of str to list of float
         `{"loss": [...], "val_loss": [...], "accuracy": [...], ...}`, one number an epoch.
+    stopping : EarlyStopping, optional
+        Of that training: a line marks its best epoch, whose parameters it kept, and a grey band the epochs
+        that it then waited (the notes, S6.5).
 
     Returns
     -------
@@ -34,7 +37,13 @@ def learning_curves(history):
                 axis.plot(at + 1, validation[at], "o", color=VALIDATION, markersize=5)
                 label = f"validation, best {validation[at]:.3f} in epoch {at + 1}"
             axis.plot(epochs, validation, color=VALIDATION, label=label, marker=marker)
-            axis.legend(frameon=False, fontsize=8)
+        if stopping is not None and stopping.best_epoch:
+            best = stopping.best_epoch
+            label = f"early stopping: epoch {best}"
+            axis.axvspan(best, max(best, len(columns[name])), color=GRID, alpha=0.5, linewidth=0)
+            axis.axvline(best, color=MUTED, linewidth=1, linestyle="--", label=label, zorder=1)
+        if validation or stopping is not None:
+            axis.legend(framealpha=0.8, edgecolor="none", borderpad=0.2, fontsize=8)
         axis.set_title({"lr": "learning rate"}.get(name, name), fontsize=10, loc="left")
         axis.set_xlabel("epoch", fontsize=8, color=MUTED)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

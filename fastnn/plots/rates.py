@@ -4,7 +4,7 @@ from math import isfinite
 
 import numpy as np
 
-from .figure import GRID, INK, MUTED, TRAIN, VALIDATION, new_figure
+from .figure import GRID, INK, MUTED, TRAIN, VALIDATION, new_figure, panels
 
 
 def learning_rates(schedules, steps, columns=4):
@@ -28,17 +28,13 @@ def learning_rates(schedules, steps, columns=4):
             f"learning_rates: expected at least one schedule and one step. "
             f"Received: {len(schedules)} schedules, steps={steps!r}"
         )
-    wide = min(columns, len(schedules))
-    rows = -(-len(schedules) // wide)
-    figure, axes = new_figure(2.8 * wide, 2.2 * rows, rows, wide)
-    for axis, (name, schedule) in zip(axes.flat, schedules.items()):
+    figure, axes = panels(len(schedules), 2.8, 2.2, columns)
+    for axis, (name, schedule) in zip(axes, schedules.items()):
         axis.plot(range(steps), [schedule(step) for step in range(steps)], color=TRAIN, linewidth=1.2,
                   marker="o" if steps == 1 else None)  # fmt: skip
         axis.set_title(name, fontsize=10, loc="left")
         axis.set_xlabel("step", fontsize=8, color=MUTED)
         axis.grid(axis="y", color=GRID, linewidth=0.6)
-    for axis in list(axes.flat)[len(schedules) :]:
-        axis.axis("off")
     return figure
 
 

@@ -108,3 +108,16 @@ def softmax_forward(x, y):
 def softmax_backward(dy, y, dx):
     """`dx = y (dy - sum(dy y))` in each row."""
     dx[...] = y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def log_softmax_forward(x, y):
+    """`y = x - log(sum(e^x))` in each row; the maximum is taken out first, so nothing overflows."""
+    if x.size == 0:
+        return
+    z = x - x.max(axis=1, keepdims=True)
+    y[...] = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def log_softmax_backward(dy, y, dx):
+    """`dx = dy - e^y sum(dy)` in each row; dx may not be dy."""
+    dx[...] = dy - np.exp(y) * dy.sum(axis=1, keepdims=True)

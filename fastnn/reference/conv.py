@@ -64,11 +64,12 @@ def conv2d_prepare(weight, input_shape, stride, padding, dilation, groups=1, alg
 
 def conv2d_forward(
     x, weight, bias, y, stride, padding, dilation, groups=1, activation="linear", alpha=0.0,
-    algorithm="auto", prepared=None, add=None, pool=False,
+    algorithm="auto", prepared=None, add=None, pool=False, moments=None,
 ):  # fmt: skip
     """`y = act(cols @ w.T + bias + add)`, for each group of channels; `prepared` saves nothing here.
 
     With `pool` y (N, OH // 2, OW // 2, F) is the maxima of the 2x2 windows of that, by any algorithm.
+    moments (2, F) float64 or None: the mean of y for each filter, and the sum of squared deviations from it.
     """
     if pool:
         oh, _ = windows(x.shape[1], weight.shape[1], stride[0], padding[:2], dilation[0])
@@ -89,6 +90,9 @@ def conv2d_forward(
     if add is not None:
         y += add
     activation_forward(y, y, activation, alpha)
+    if moments is not None and pixels:
+        moments[0] = y.mean((0, 1, 2), dtype=np.float64)
+        moments[1] = np.square(y - moments[0]).sum((0, 1, 2))
 
 
 def conv2d_backward_input(da, weight, dx, stride, padding, dilation, groups=1, algorithm="auto"):

@@ -16,13 +16,10 @@ def dense_forward(x, weight, bias, y, activation="linear", alpha=0.0, prepared=N
 
 
 def dense_backward(x, weight, da, dx, dw, db, accumulate=False):
-    """`dx = da W`, `dW = da^T x`, `db = sum of da over the batch`; dx and db may be None."""
-    if not accumulate:
-        dw[...] = 0
-        if db is not None:
-            db[...] = 0
-    dw += da.T @ x
+    """`dx = da W`, `dW = da^T x`, `db = sum of da over the batch`; dx, dw and db may be None."""
+    if dw is not None:
+        dw[...] = da.T @ x + (dw if accumulate else 0)
     if db is not None:
-        db += da.sum(axis=0)
+        db[...] = da.sum(axis=0) + (db if accumulate else 0)
     if dx is not None:
         dx[...] = da @ weight

@@ -4,6 +4,8 @@ The mask is not drawn from a generator with a state but computed: the bits of el
 (key, i). Forward and backward find the same mask again, and so does any number of threads.
 """
 
+import math
+
 import numpy as np
 
 MASK = 2**64 - 1
@@ -35,16 +37,17 @@ def random_bits(key, n):
     return bits
 
 
-def dropout_forward(x, y, rate, key, scale=None, shift=0.0, fill=0.0):
+def dropout_forward(x, y, rate, key, scale=None, shift=0.0, fill=0.0, same_mask=False):
     """`y = scale x + shift` where the element is kept, `fill` elsewhere; kept with probability 1 - rate.
 
-    scale is by default 1 / (1 - rate), which keeps the mean.
+    scale is by default 1 / (1 - rate), which keeps the mean. With `same_mask` all x[i] have the mask of x[0].
     """
-    kept = random_bits(key, x.size).reshape(x.shape) >= min(round(rate * 2**32), 2**32 - 1)
+    shape = x.shape[1:] if same_mask else x.shape
+    kept = random_bits(key, math.prod(shape)).reshape(shape) >= min(round(rate * 2**32), 2**32 - 1)
     factor = x.dtype.type(1 / (1 - rate) if scale is None else scale)
     y[...] = np.where(kept, x * factor + x.dtype.type(shift), x.dtype.type(fill))
 
 
-def dropout_backward(dy, dx, rate, key, scale=None):
+def dropout_backward(dy, dx, rate, key, scale=None, same_mask=False):
     """The same mask and factor for the gradient."""
-    dropout_forward(dy, dx, rate, key, scale)
+    dropout_forward(dy, dx, rate, key, scale, same_mask=same_mask)

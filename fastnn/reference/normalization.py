@@ -7,19 +7,23 @@ from .activations import activation_backward, activation_forward
 
 def batchnorm_forward(
     x, gamma, beta, y, mean, inv_std, running_mean, running_var, momentum, eps,
-    activation="linear", alpha=0.0, add=None,
+    activation="linear", alpha=0.0, add=None, moments=None,
 ):  # fmt: skip
     """y = activation((x - mean) * inv_std * gamma + beta + add); running += momentum * (batch - running).
 
     x, y and add (..., C), the others (C,); without add it counts as 0. The variance
     inside is biased, 1/R; the running one is unbiased, 1/(R - 1), and is kept if there is only one row.
+    moments (2, C), the mean of x and the sum of squared deviations from it, is used if given.
     """
     axes = tuple(range(x.ndim - 1))
     n_rows = x.size // x.shape[-1] if x.size else 0
     if n_rows == 0:
         return
-    m = x.mean(axes, dtype=np.float64)
-    variance = np.square(x - m).mean(axes)
+    if moments is None:
+        m = x.mean(axes, dtype=np.float64)
+        variance = np.square(x - m).mean(axes)
+    else:
+        m, variance = moments[0], moments[1] / n_rows
     mean[...] = m
     inv_std[...] = 1 / np.sqrt(variance + eps)
     if running_mean is not None:

@@ -82,12 +82,15 @@ class _Monitor(Callback):
 
     def improved(self, trainer):
         """Whether the last epoch was the best one; NaN never is."""
-        value = trainer.history[self.monitor][-1]
+        return self.is_best(trainer.history[self.monitor][-1], trainer.epoch)
+
+    def is_best(self, value, epoch):
+        """Whether `value` is better than all before; NaN never is."""
         is_better = value == value and (
             self.best is None or self._sign * value < self._sign * self.best - self.min_delta
         )
         if is_better:
-            self.best, self.best_epoch = value, trainer.epoch
+            self.best, self.best_epoch = value, epoch
         return is_better
 
     def state_dict(self):
@@ -98,16 +101,17 @@ class _Monitor(Callback):
 
 
 class EarlyStopping(_Monitor):
-    """Stop when the monitored value has not improved for `patience` epochs (the notes, S6.5).
+    """Stop when the monitored value has not improved for `patience` epochs or updates (the notes, S6.5).
 
-    Training stops exactly `patience` epochs after the best one. With `restore_best` the model then has the
-    parameters and buffers of the best epoch, however training ends: stopped, at the last epoch, by Ctrl-C
-    or by an error.
+    Training stops exactly `patience` epochs (updates) after the best one. With `restore_best` the model then
+    has the parameters and buffers of the best one, however training ends: stopped, at the last epoch, by
+    Ctrl-C or by an error. It goes together with any other callback and regulariser.
 
     Parameters
     ----------
     monitor : str
-        A column of the history, `"val_loss"`, `"val_accuracy"`, ...
+        A column of the history, `"val_loss"`, `"val_accuracy"`, ...; with updates `"loss"`, that of the
+        batch, or a `val_` column.
     patience : int
         At least 1.
     min_delta : float
@@ -115,31 +119,67 @@ class EarlyStopping(_Monitor):
     mode : {"auto", "min", "max"}
         Which values are better; "auto" knows losses, errors and fastnn's metrics.
     restore_best : bool
+    unit : {"epoch", "update"}
+        What patience counts. With updates, all validation data is gone through after each of them.
 
     Attributes
     ----------
     best, best_epoch : float or None, int
         The best value and its epoch, counted from 1; None and 0 before the first.
+    best_batch : int
+        With updates: the batch of that epoch after which it was best.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> x, y = nn.datasets.xor(200, seed=0)
+    >>> trainer = nn.Trainer(nn.models.mlp((2,), (8,), 2, seed=0), nn.SoftmaxCrossEntropy(), nn.Adam(lr=0.1))
+    >>> stopping = nn.EarlyStopping(patience=3)
+    >>> history = trainer.fit(x, y, epochs=100, validation_split=0.2, callbacks=[stopping], verbose=False)
+    >>> len(history) == stopping.best_epoch + 3
+    True
     """
 
-    def __init__(self, monitor="val_loss", patience=5, min_delta=0.0, mode="auto", restore_best=True):
+    def __init__(
+        self, monitor="val_loss", patience=5, min_delta=0.0, mode="auto", restore_best=True, unit="epoch"
+    ):
         if isinstance(patience, bool) or int(patience) != patience or patience < 1:
             raise ValueError(f"patience: expected an integer of at least 1. Received: {patience!r}")
+        if unit not in ("epoch", "update"):
+            raise ValueError(f"EarlyStopping: unit: expected 'epoch' or 'update'. Received: {unit!r}")
         super().__init__(monitor, mode, min_delta)
-        self.patience, self.restore_best = int(patience), restore_best
+        self.patience, self.restore_best, self.unit = int(patience), restore_best, unit
 
     def reset(self):
         super().reset()
-        self._waited = 0  # epochs since the best
+        self.best_batch = 0
+        self._waited = 0  # epochs or updates since the best
         self._weights = None
+
+    def check(self, trainer, names):
+        if self.unit == "update":
+            names = [name for name in names if name == "loss" or name.startswith("val_")]
+        super().check(trainer, names)
 
     def on_fit_begin(self, trainer):
         if self._waited >= self.patience:  # resumed from a training that had stopped
             trainer.stop_training = True
 
+    def on_batch_end(self, trainer):
+        if self.unit == "update" and not trainer.optimizer.n_pending:
+            value = trainer.last_loss
+            if self.monitor != "loss":
+                results = trainer._evaluate(trainer.validation, trainer.epoch)
+                value = results[self.monitor.removeprefix("val_")]
+            self._count(trainer, self.is_best(value, trainer.epoch + 1))
+
     def on_epoch_end(self, trainer):
-        if self.improved(trainer):
-            self._waited = 0
+        if self.unit == "epoch":
+            self._count(trainer, self.improved(trainer))
+
+    def _count(self, trainer, is_best):
+        if is_best:
+            self._waited, self.best_batch = 0, trainer.batch
             if self.restore_best:
                 self._weights = None  # first let go of the old ones
                 self._weights = trainer.model.state_dict()
@@ -151,15 +191,18 @@ class EarlyStopping(_Monitor):
     def on_fit_end(self, trainer):
         if self._weights is not None:
             trainer.model.load_state_dict(self._weights)
-            trainer.say(f"EarlyStopping: restored epoch {self.best_epoch}, {self.monitor}={self.best:.4g}")
+            where = f"epoch {self.best_epoch}" + (f", batch {self.best_batch}" if self.best_batch else "")
+            trainer.say(f"EarlyStopping: restored {where}, {self.monitor}={self.best:.4g}")
             self._weights = None
 
     def state_dict(self):
-        return super().state_dict() | {"waited": self._waited, "weights": self._weights}
+        own = {"waited": self._waited, "weights": self._weights, "best_batch": self.best_batch}
+        return super().state_dict() | own
 
     def load_state_dict(self, state):
         super().load_state_dict(state)
         self._waited, self._weights = state["waited"], state["weights"]
+        self.best_batch = state.get("best_batch", 0)  # checkpoints of older versions do not have it
 
 
 class Checkpoint(_Monitor):

@@ -14,6 +14,9 @@ from ..layers.base import REGISTRY as LAYERS
 from ..layers.base import to_config
 from .history import History
 
+#: Attributes of the workspace that random layers draw from.
+DRAWN_FROM = ("seed", "step", "epoch")
+
 
 def save_checkpoint(trainer, path):
     """Write a checkpoint, atomically: a file that was there before stays until the new one is whole.
@@ -32,7 +35,7 @@ def save_checkpoint(trainer, path):
         "n_fits": trainer.n_fits,
         "seed": trainer.seed,
         "order_seed": trainer.order_seed,
-        "dropout": {"seed": model.workspace.seed, "step": model.workspace.step},
+        "dropout": {name: getattr(model.workspace, name) for name in DRAWN_FROM},
         "optimizer": trainer.optimizer.state_dict(),
         "totals": trainer.totals.state_dict(),
         "history": trainer.history.to_json(),
@@ -64,7 +67,7 @@ class SavedTraining:
 
     def check(self, trainer, data=None):
         """Raise, with what differs, unless this trainer and its data continue the saved training."""
-        faults = _differences(self.state["identity"], identity(trainer))
+        faults = _differences({"regularizers": []} | self.state["identity"], identity(trainer))
         if data is not None:
             faults += _differences(self.state["data"], data, "data")
         if faults:
@@ -83,7 +86,8 @@ class SavedTraining:
         trainer.history = History.from_json(state["history"])
         trainer.epoch, trainer.batch, trainer.n_fits = state["epoch"], state["batch"], state["n_fits"]
         trainer.seed, trainer.order_seed = self.seed, self.order_seed
-        workspace.seed, workspace.step = state["dropout"]["seed"], state["dropout"]["step"]
+        for name in DRAWN_FROM:
+            setattr(workspace, name, state["dropout"].get(name, 0))  # older checkpoints have no epoch
         trainer.model.seed = workspace.seed
         saved = {entry["key"]: entry["state"] for entry in state["callbacks"]}
         for key, callback in _with_keys(trainer.callbacks):
@@ -98,6 +102,7 @@ def identity(trainer):
         "optimizer": {"class": type(trainer.optimizer).__name__, **trainer.optimizer.config()},
         "loss": repr(trainer.loss),
         "metrics": [metric.name for metric in trainer.metrics],
+        "regularizers": [repr(regularizer) for regularizer in trainer.regularizers],
     }
 
 

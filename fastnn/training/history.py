@@ -1,6 +1,7 @@
 """What training measured, epoch by epoch."""
 
 import csv
+from math import nan
 from typing import NamedTuple
 
 from ..metrics import better
@@ -23,6 +24,9 @@ class History:
     names : list of str
         The curves: `loss` and the metrics, the same with `val_` in front of validation data, `lr` at the
         end of the epoch, `time` in seconds.
+    layers : dict of str to dict of str to list of float
+        What `LayerMonitor` saw, a number per finished epoch: `history.layers["grad_norm"]["conv1"]`. NaN for
+        epochs without it.
 
     Notes
     -----
@@ -33,6 +37,7 @@ class History:
     def __init__(self, names=()):
         self.epochs: list[int] = []
         self._curves: dict[str, list[float]] = {name: [] for name in names}
+        self.layers: dict[str, dict[str, list[float]]] = {}
 
     @property
     def names(self):
@@ -42,7 +47,41 @@ class History:
         """Add one epoch; `values` has a number for every name."""
         for name, curve in self._curves.items():
             curve.append(float(values[name]))
+        for curve in self._layer_curves():
+            curve.append(nan)
         self.epochs.append(int(epoch))
+
+    def record(self, quantity, layer, value):
+        """Enter a layer's number of the last epoch, `record("grad_norm", "conv1", 0.3)`."""
+        curves = self.layers.setdefault(quantity, {})
+        curves.setdefault(layer, [nan] * len(self))[-1] = float(value)
+
+    def _layer_curves(self):
+        return [curve for curves in self.layers.values() for curve in curves.values()]
+
+    def diagnose(self):
+        """What went wrong, and what to do, in plain sentences with numbers.
+
+        Overfitting, a rate that is too high or too low, curves that still fall; with `LayerMonitor` also
+        vanishing and exploding gradients, updates out of proportion, dead and saturated units.
+
+        Returns
+        -------
+        Diagnosis
+            A list of str, empty where nothing stands out; printed, it is a list of points.
+
+        Examples
+        --------
+        >>> history = History(["loss"])
+        >>> for epoch, loss in enumerate([2.0, 2.6, 3.4], 1):
+        ...     history.append(epoch, {"loss": loss})
+        >>> print(history.diagnose())
+        - The loss diverges: it was 2 in epoch 1 and is 3.4 now. The learning rate is too high; try a tenth of
+        it.
+        """
+        from .advice import diagnose
+
+        return diagnose(self)
 
     def best(self, name="val_loss", mode="auto"):
         """`(epoch, value)` of the best value of a curve; the first of equals. NaN is never the best.
@@ -70,7 +109,7 @@ class History:
         """Take the last epoch back; returns its values."""
         values = self.last()
         self.epochs.pop()
-        for curve in self._curves.values():
+        for curve in [*self._curves.values(), *self._layer_curves()]:
             curve.pop()
         return values
 
@@ -91,14 +130,17 @@ class History:
 
     def to_json(self):
         """As JSON can hold it."""
-        return {"epochs": list(self.epochs), "curves": {name: list(c) for name, c in self._curves.items()}}
+        stored = {"epochs": list(self.epochs), "curves": _copied(self._curves)}
+        return stored | {"layers": {name: _copied(curves) for name, curves in self.layers.items()}}
 
     @classmethod
     def from_json(cls, stored):
         """A history from `to_json`'s result."""
         history = cls()
         history.epochs = list(stored["epochs"])
-        history._curves = {name: list(curve) for name, curve in stored["curves"].items()}
+        history._curves = _copied(stored["curves"])
+        layers = stored.get("layers", {})  # files of earlier versions have none
+        history.layers = {name: _copied(curves) for name, curves in layers.items()}
         return history
 
     def __getitem__(self, name):
@@ -128,3 +170,7 @@ class History:
     def __repr__(self):
         last = ", ".join(f"{name}={value:.4g}" for name, value in self.last().items())
         return f"History({len(self)} epochs{': ' + last if last else ''})"
+
+
+def _copied(curves):
+    return {name: list(curve) for name, curve in curves.items()}

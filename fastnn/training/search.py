@@ -305,7 +305,9 @@ def _borrowed(trainer, where):
 
 def _again(trainer, seed):
     """A trainer of the same parts, whose counting and history are its own."""
-    return Trainer(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, seed=seed)
+    return Trainer(
+        trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, seed, trainer.regularizers
+    )
 
 
 def _short_training(trainer, start, lr, seed, arguments):

@@ -1,8 +1,6 @@
 """The trainer: model, loss and optimizer at work. `Trainer.fit` holds the whole training loop."""
 
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from math import isfinite
@@ -16,11 +14,13 @@ from ..data.batches import Batches
 from ..errors import NonFiniteError
 from ..layers.model import Model
 from ..optimizers.line_search import loss_again
+from ..regularizers import checked
 from .callbacks import Callback
 from .checkpoint import SavedTraining, save_checkpoint
 from .diagnosis import Snapshot, explain, not_finite
-from .feed import evaluation_feed, n_batches, training_feed
+from .feed import evaluation_feed, n_batches, seed_of_order, training_feed
 from .history import History
+from .interrupt import first_ctrl_c
 from .progress import progress
 
 
@@ -36,6 +36,11 @@ class Trainer:
         `"accuracy"`, `"top_5_accuracy"`, `"f1"`, ..., or functions `(output, target) -> number`.
     seed : int, optional
         Of the data's order and of the validation split; by default the model's.
+    regularizers : sequence of Regularizer
+        Penalties, whose gradients are added to that of each batch before it is clipped, and constraints,
+        which hold after each update. What is called the loss stays that of the data, in `fit`, `evaluate`
+        and `train_step`; the history has a column `penalty` beside it, the mean over the epoch's batches,
+        and training makes the sum of both smaller. A line search compares these sums.
 
     Attributes
     ----------
@@ -45,6 +50,8 @@ class Trainer:
         Finished epochs, and finished batches of the running one.
     interrupted : bool
         Whether the last `fit` was ended by Ctrl-C.
+    last_loss, last_penalty : float or None
+        Of the last batch, before its update.
 
     Examples
     --------
@@ -58,7 +65,7 @@ class Trainer:
     1.0
     """
 
-    def __init__(self, model, loss, optimizer, metrics=(), seed=None):
+    def __init__(self, model, loss, optimizer, metrics=(), seed=None, regularizers=()):
         for name, value, methods in (
             ("model", model, ("forward", "backward", "theta")),
             ("loss", loss, ("forward", "backward", "evaluate")),
@@ -73,10 +80,12 @@ class Trainer:
         metrics = [metrics] if isinstance(metrics, str) or not hasattr(metrics, "__iter__") else metrics
         self.metrics = [metrics_module.get(metric) for metric in metrics]
         names = [metric.name for metric in self.metrics]
-        if len({*names, "loss", "lr", "time"}) < len(names) + 3:
+        if len({*names, "loss", "penalty", "lr", "time"}) < len(names) + 4:
             raise ValueError(
-                f"metrics: expected different names, none of them loss, lr or time. Received: {names}"
+                "metrics: expected different names, none of them loss, penalty, lr or time. "
+                f"Received: {names}"
             )
+        self.regularizers = checked(regularizers)
         if isinstance(seed, np.random.Generator):
             seed = int(seed.integers(2**63))
         self.seed = self.order_seed = int(model.seed if seed is None else seed)
@@ -84,8 +93,8 @@ class Trainer:
         self.epoch = self.batch = self.epochs = 0
         self.history, self.totals = History(), self._new_totals()
         self.callbacks: list[Callback] = []
-        self.data = self.n_batches = None
-        self.last_loss = self.output = None
+        self.data = self.validation = self.n_batches = None
+        self.last_loss = self.last_penalty = self.output = None
         self._good: Any = None  # a Snapshot during fit
         self._batch_hooks: list[Callable] = []
         self.stop_training = self.interrupted = self.fitting = self.verbose = self._bound = False
@@ -95,6 +104,8 @@ class Trainer:
 
     def _bind(self):
         self.optimizer.bind(self.model)
+        for regularizer in self.regularizers:
+            regularizer.check(self.model.parameters)
         self._bound = True
 
     def _new_totals(self):
@@ -116,7 +127,7 @@ class Trainer:
         Returns
         -------
         float
-            The loss before the update.
+            The loss before the update; `last_penalty` is the penalty.
 
         Raises
         ------
@@ -151,17 +162,24 @@ class Trainer:
             model.backward(self.loss.backward(), False)
         finally:
             model.workspace.once = False
+        penalties, parameters = self.regularizers, model.parameters
+        self.last_penalty = sum(r.add_grad(parameters) for r in penalties) if penalties else None
         if getattr(self.optimizer, "needs_closure", False):
-            self.optimizer.step(loss_again(model, self.loss, x, y, sample_weight))
+            again = loss_again(model, self.loss, x, y, sample_weight)
+            self.optimizer.step(lambda: again() + sum(r.value(parameters) for r in penalties))
         else:
             self.optimizer.step()
+        if not getattr(self.optimizer, "n_pending", 0):
+            for regularizer in penalties:
+                regularizer.project(parameters)
         return loss
 
     # Training
 
     def fit(
         self, x, y=None, epochs=1, batch_size=32, validation_split=0.0, validation_data=None, callbacks=(),
-        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0,
+        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0, augment=None,
+        prefetch=None,
     ):  # fmt: skip
         """Train until `epochs` epochs are done.
 
@@ -188,6 +206,10 @@ class Trainer:
             the very beginning. Model, optimizer and data must be as they were.
         initial_epoch : int
             Number of epochs to take as done.
+        augment : Augmentation, optional
+            Random changes of the training images, see `fastnn.augmentation`.
+        prefetch : int, optional
+            Batches that a background thread prepares ahead; by default 2 with `augment`, else 0.
 
         Returns
         -------
@@ -207,22 +229,23 @@ class Trainer:
         saved = None if resume_from is None else SavedTraining(resume_from)
         self._check_epochs(epochs, initial_epoch)
         seed = self.seed if saved is None else saved.seed
-        order_seed = _order_seed(seed, self.n_fits) if saved is None else saved.order_seed
+        order_seed = seed_of_order(seed, self.n_fits) if saved is None else saved.order_seed
         train, validation, data = training_feed(
             self.model, self.loss, x, y, sample_weight, batch_size, shuffle, validation_split,
-            validation_data, epochs - initial_epoch, seed, order_seed,
+            validation_data, epochs - initial_epoch, seed, order_seed, augment, prefetch,
         )  # fmt: skip
         self._begin(train, validation, data, saved, epochs, initial_epoch, callbacks, verbose, order_seed)
         with self._ending_well():
             self._call("on_fit_begin")
             while self.epoch < epochs and not self.stop_training:
                 started = perf_counter()
+                self.model.workspace.epoch = self.n_fits * 2**32 + self.epoch
                 self._good = None  # first let go of its memory
                 self._good = Snapshot(self)
                 self._call("on_epoch_begin")
                 for batch in train.epoch(self.epoch, self.batch):
                     loss = self.train_step(*batch)
-                    self.totals.add(loss, self.output, *batch[1:])
+                    self.totals.add(loss, self.output, *batch[1:], penalty=self.last_penalty)
                     self.batch += 1
                     for hook in self._batch_hooks:
                         hook(self)
@@ -253,12 +276,14 @@ class Trainer:
                 raise TypeError(f"callbacks: expected Callback objects. Received: {callback!r}")
         results = ["loss", *(metric.name for metric in self.metrics)]
         names = results + [f"val_{name}" for name in results if validation is not None] + ["lr", "time"]
+        if self.regularizers:
+            names.insert(1, "penalty")
         for callback in callbacks:
             callback.check(self, names)
         if saved is not None:
             saved.check(self, data)
         self._bind()
-        self.data = data
+        self.data, self.validation = data, validation
         self.callbacks = sorted([progress()] * bool(verbose) + callbacks, key=lambda callback: callback.order)
         hooks = [callback.on_batch_end for callback in self.callbacks]
         idle = Callback.on_batch_end
@@ -298,7 +323,7 @@ class Trainer:
                 ends.callback(callback.on_fit_end, self)
             self.fitting, self._good, self._bad_batch = True, None, False
             try:
-                with _first_ctrl_c(self):
+                with first_ctrl_c(self):
                     yield
             except KeyboardInterrupt:  # raised by a callback or the data, or the second
                 if self.interrupted:
@@ -331,7 +356,7 @@ class Trainer:
         Returns
         -------
         dict of str to float
-            `{"loss": ..., "accuracy": ...}`.
+            `{"loss": ..., "accuracy": ...}`; the loss is that of the data, without penalties.
         """
         if y is None and hasattr(x, "shape"):
             raise ValueError("y: expected targets. Received: None; predict(x) needs none")
@@ -371,28 +396,3 @@ class Trainer:
         saved.check(self)
         self._bind()
         saved.restore(self)
-
-
-def _order_seed(seed, n_fits):
-    """The seed of the data's order: another for every `fit`."""
-    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])
-
-
-@contextmanager
-def _first_ctrl_c(trainer):
-    """Let the first Ctrl-C end training after the batch, where the state is whole; the second raises."""
-
-    def handle(signum, frame):
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        trainer.interrupted = trainer.stop_training = True
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

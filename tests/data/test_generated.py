@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 
 from fastnn.data import generated
-from fastnn.data.generated import SHAPES, moons, noisy_sine, shapes, spirals, xor
+from fastnn.data.generated import (
+    SHAPES,
+    moons,
+    noisy_sine,
+    shapes,
+    sparse_feature_regression,
+    spirals,
+    xor,
+)
 
-ALL = [xor, moons, spirals, noisy_sine, shapes]
+REGRESSION = [noisy_sine, sparse_feature_regression]
+ALL = [xor, moons, spirals, shapes, *REGRESSION]
 
 
 @pytest.mark.parametrize("make", ALL)
@@ -29,8 +38,9 @@ def test_shapes_and_types(make, n):
     assert len(x) == len(y) == n
     assert x.dtype == np.float32 and x.flags.c_contiguous
     assert np.isfinite(x).all()
-    if make is noisy_sine:
-        assert x.shape == y.shape == (n, 1) and y.dtype == np.float32
+    if make in REGRESSION:
+        assert x.shape[1:] == (1 if make is noisy_sine else 3,)
+        assert y.shape == (n, 1) and y.dtype == np.float32
     else:
         assert y.shape == (n,) and y.dtype == np.int64
 
@@ -127,3 +137,29 @@ def test_choice_of_classes():
         shapes(3, classes=("star",))
     with pytest.raises(ValueError, match="size: expected at least 8"):
         shapes(3, size=4)
+
+
+@pytest.mark.parametrize(("density", "present"), [(0.02, 20), (1.0, 1000), (1e-9, 1)])
+def test_the_last_feature_is_rare(density, present):
+    x, y = sparse_feature_regression(1000, density, noise=0, weights=(0.5, -1.5))
+    assert x.shape == (1000, 2) and set(np.unique(x[:, 1])) <= {0, 1} and x[:, 1].sum() == present
+    assert abs(x[:, 0].mean()) < 0.1 and abs(x[:, 0].std() - 1) < 0.1
+    np.testing.assert_allclose(y[:, 0], 0.5 * x[:, 0] - 1.5 * x[:, 1], atol=1e-6)
+
+
+def test_the_noise_of_the_sparse_regression():
+    x, y = sparse_feature_regression(5000, noise=0.3)
+    assert np.std(y[:, 0] - x @ (1, -2, 3)) == pytest.approx(0.3, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"density": 0}, r"density: expected a number in \(0, 1\]\. Received: density=0"),
+        ({"density": 1.5}, r"density: expected a number in \(0, 1\]"),
+        ({"weights": ()}, r"weights: expected at least one\. Received: none"),
+    ],
+)
+def test_wrong_options_of_the_sparse_regression(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        sparse_feature_regression(**options)

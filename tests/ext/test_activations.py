@@ -288,6 +288,50 @@ def test_softmax_equals_twin(n, k, dtype, scale):
     np.testing.assert_allclose(dx, expected, atol=32 * np.finfo(dtype).eps)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 40), st.integers(0, 40), st.sampled_from(DTYPES), st.sampled_from([1.0, 30.0, 1e4]))
+def test_log_softmax_equals_twin(n, k, dtype, scale):
+    rng = np.random.default_rng(n + 100 * k)
+    x, dy = (scale * rng.standard_normal((n, k))).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
+    y, expected, dx = np.empty_like(x), np.empty_like(x), np.empty_like(x)
+    compiled.log_softmax_forward(x, y)
+    reference.log_softmax_forward(x, expected)
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(y, expected, rtol=4 * eps, atol=8 * eps)
+    in_place = x.copy()
+    compiled.log_softmax_forward(in_place, in_place)
+    np.testing.assert_array_equal(in_place, y)
+    compiled.log_softmax_backward(dy, y, dx)
+    reference.log_softmax_backward(dy, y, expected)
+    np.testing.assert_allclose(dx, expected, rtol=16 * eps, atol=64 * eps)
+
+
+def test_log_softmax_properties_and_threads():
+    """Exponentials add up to 1, a shift changes nothing, +-1e4 and -inf stay exact, threads change no bit."""
+    x = np.random.default_rng(0).standard_normal((777, 10)) * 5
+    x[0], x[1, 0], x[2] = 1e4, -1e4, [-np.inf] * 9 + [0.0]
+    dy = np.random.default_rng(1).standard_normal(x.shape)
+    results = []
+    for n in (1, 2, 3):
+        set_num_threads(n)
+        y, dx = np.empty_like(x), np.empty_like(x)
+        compiled.log_softmax_forward(x, y)
+        compiled.log_softmax_backward(dy, y, dx)
+        results.append(y.tobytes() + dx.tobytes())
+    assert len(set(results)) == 1
+    assert_close(np.exp(y).sum(axis=1), np.ones(777))
+    shifted = np.empty_like(x)
+    compiled.log_softmax_forward(x + 64, shifted)
+    np.testing.assert_allclose(shifted, y, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(y[0], -np.log(10), rtol=1e-15)
+    assert y[1, 0] == pytest.approx(-1e4 - np.log(np.exp(x[1, 1:]).sum()), rel=1e-15)
+    assert y[2].tolist() == [-np.inf] * 9 + [0]
+    np.testing.assert_allclose(dx.sum(axis=1), 0, atol=1e-13)
+    x[5, 3] = np.nan
+    compiled.log_softmax_forward(x, y)
+    assert np.isnan(y[5]).all() and np.isfinite(y[6]).all()
+
+
 def test_softmax_properties_and_threads():
     """Rows sum to 1, do not feel a shift, are finite for +-1e4, and keep their bits with more threads."""
     x = np.random.default_rng(0).standard_normal((777, 10)) * 5
@@ -329,6 +373,8 @@ def test_errors():
         compiled.softmax_forward(x[0], x[0])
     with pytest.raises(TypeError, match=r"dx: expected an array. Received: None"):
         compiled.softmax_backward(x, x, None)
+    with pytest.raises(ValueError, match=r"dx: expected an array of its own. Received: dy"):
+        compiled.log_softmax_backward(x, x, x)
 
 
 @pytest.mark.parametrize("name", NAMES)

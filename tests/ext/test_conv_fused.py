@@ -96,6 +96,73 @@ def test_add_gives_the_same_bits(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_moments_of_what_was_written(name, dtype, shift):
+    """Against the twin's of the same y, for any number of threads the same bits; y's own bits stay."""
+    algorithm = ALL[name][0]
+    (x, weight, bias, add), geometry = arrays(ALL[name], dtype)
+    bias = bias + np.asarray(shift, dtype)
+    y = fused(compiled, (x, weight, bias, add), geometry, "leaky_relu", algorithm)
+    expected = np.stack([y.mean((0, 1, 2), dtype="f8"), y.var((0, 1, 2), dtype="f8") * y[..., 0].size])
+    results = []
+    for n in (1, 2, 3):
+        set_num_threads(n)
+        again, moments = np.full_like(y, np.nan), np.full((2, y.shape[-1]), np.nan)
+        compiled.conv2d_forward(
+            x, weight, bias, again, *geometry, "leaky_relu", 0.3, algorithm, None, add, False, moments
+        )
+        assert again.tobytes() == y.tobytes()
+        results.append(moments)
+    assert results[0].tobytes() == results[1].tobytes() == results[2].tobytes()
+    # The numbers are rounded on the scale of y, however small the deviations are.
+    tolerance = (3e-6 if dtype == "float32" else 1e-14) * np.abs(y).max()
+    np.testing.assert_allclose(moments[0], expected[0], rtol=0, atol=tolerance)
+    deviation = np.sqrt(expected[1] / y[..., 0].size)
+    np.testing.assert_allclose(np.sqrt(moments[1] / y[..., 0].size), deviation, rtol=0, atol=tolerance)
+
+
+def test_moments_of_the_twin_and_of_no_images():
+    (x, weight, bias, _), geometry = arrays(ALL["direct, groups"])
+    y, moments = np.empty((2, 10, 10, 96)), np.empty((2, 96))
+    reference.conv2d_forward(x, weight, bias, y, *geometry, moments=moments)
+    np.testing.assert_allclose(moments, [y.mean((0, 1, 2)), 200 * y.var((0, 1, 2))], rtol=1e-12, atol=1e-12)
+    for module in (compiled, reference):
+        moments[...] = 7
+        module.conv2d_forward(x[:0], weight, bias, y[:0], *geometry, moments=moments)
+        assert (moments == 7).all()
+
+
+@pytest.mark.parametrize(
+    "moments, message",
+    [
+        (np.zeros((2, 95)), r"moments: expected length 96 along axis 1. Received: shape=\(2, 95\)"),
+        (np.zeros((3, 96)), "moments: expected length 2 along axis 0"),
+        (np.zeros((2, 96), "f4"), "moments: expected float64"),
+    ],
+)
+def test_moments_of_another_shape_are_refused(moments, message):
+    (x, weight, bias, _), geometry = arrays(ALL["direct, groups"])
+    with pytest.raises((ValueError, TypeError), match=message):
+        compiled.conv2d_forward(x, weight, bias, np.empty((2, 10, 10, 96)), *geometry, moments=moments)
+
+
+def test_moments_of_pooled_images_are_refused():
+    (x, weight, bias, _), geometry = arrays(ALL["whole tiles"])
+    with pytest.raises(ValueError, match="moments: expected None with pool=True"):
+        compiled.conv2d_forward(
+            x,
+            weight,
+            bias,
+            np.empty((1, 4, 4, 70)),
+            *geometry,
+            algorithm="winograd",
+            pool=True,
+            moments=np.empty((2, 70)),
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", WINOGRAD)
 @pytest.mark.parametrize("add", [False, True])
 def test_pool_gives_the_same_bits(add, name, dtype):

@@ -56,6 +56,36 @@ def test_scale_shift_and_fill_equal_twin(n, rate, key, dtype):
         np.testing.assert_array_equal(y[y != 0], x[y != 0])
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 30), min_size=1, max_size=3), st.floats(0, 0.99), KEYS,
+    st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_the_same_mask_for_all_rows(shape, rate, key, dtype):
+    """As the twin, and each row as if it were alone."""
+    x = np.asarray(np.random.default_rng(0).standard_normal(shape), dtype)
+    y, expected, alone = (np.full_like(x, 7) for _ in range(3))
+    for name in ("dropout_forward", "dropout_backward"):
+        getattr(compiled, name)(x, y, rate, key, same_mask=True)
+        getattr(reference, name)(x, expected, rate, key, same_mask=True)
+        for i in range(len(x)):
+            getattr(compiled, name)(x[i : i + 1], alone[i : i + 1], rate, key)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(y, alone)
+
+
+def test_the_same_mask_with_threads():
+    x = np.random.default_rng(0).standard_normal((7, 50_003)).astype(np.float32)
+    results = []
+    for n in (1, 2, 3):
+        set_num_threads(n)
+        y = np.empty_like(x)
+        compiled.dropout_forward(x, y, 0.3, 99, same_mask=True)
+        results.append(y.tobytes())
+    assert len(set(results)) == 1
+    assert ((y != 0) == mask(50_003, 0.3, 99)).all()
+
+
 def test_threads_place_and_dtype():
     """Any number of threads, in place, float32 and float64: the same mask and factor."""
     x = np.random.default_rng(0).standard_normal(100_003).astype(np.float32)
@@ -160,5 +190,7 @@ def test_errors():
         compiled.dropout_forward(x, x.astype(np.float64), 0.5, 0)
     with pytest.raises(ValueError, match="x: expected a C-contiguous array"):
         compiled.dropout_forward(np.zeros(10, np.float32)[::2], x, 0.5, 0)
+    with pytest.raises(ValueError, match=r"x: expected a first axis, .* Received: shape=\(\)"):
+        compiled.dropout_forward(np.zeros(()), np.zeros(()), 0.5, 0, same_mask=True)
     with pytest.raises(TypeError, match="Received: None"):
         compiled.dropout_backward(x, None, 0.5, 0)

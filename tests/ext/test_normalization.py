@@ -257,3 +257,41 @@ def test_add_and_beta_of_other_shapes():
         compiled.batchnorm_backward(
             dy, x, None, gamma, mean, var, None, gamma, beta, "relu", beta=np.empty(3, np.float32)
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_moments_take_the_place_of_a_pass_over_the_input(shape, dtype):
+    x, _, gamma, beta, *running = arrays(shape, dtype)
+    rows = x.reshape(-1, shape[-1]).astype("f8")
+    moments = np.stack([rows.mean(0), rows.var(0) * len(rows)]) if len(rows) else np.zeros((2, shape[-1]))
+    results = []
+    for module, known in ((compiled, None), (compiled, moments), (reference, moments)):
+        out = [
+            np.full_like(x, np.nan),
+            *(np.full_like(gamma, np.nan) for _ in "ab"),
+            *(r.copy() for r in running),
+        ]
+        module.batchnorm_forward(x, gamma, beta, *out, 0.1, EPS, moments=known)
+        results.append(out)
+    for by_pass, by_moments, twin in zip(*results):
+        scale = max(1.0, float(np.abs(twin).max(initial=0)))
+        close(by_moments, by_pass, dtype, scale)
+        close(by_moments, twin, dtype, scale)
+
+
+def test_other_moments_are_used_as_they_are():
+    x, gamma, beta, y, mean, inv_std = (
+        np.array([[1.0], [3.0]]),
+        *(np.array([v]) for v in (1.0, 0.0, 0.0, 0.0, 0.0)),
+    )
+    y = np.empty_like(x)
+    compiled.batchnorm_forward(
+        x, gamma, beta, y, mean, inv_std, None, None, 0.1, 0.0, moments=np.array([[2.0], [8.0]])
+    )
+    assert (mean[0], inv_std[0]) == (2.0, 0.5)
+    np.testing.assert_array_equal(y, [[-0.5], [0.5]])
+    with pytest.raises(ValueError, match="moments: expected length 1 along axis 1"):
+        compiled.batchnorm_forward(
+            x, gamma, beta, y, mean, inv_std, None, None, 0.1, 0.0, moments=np.zeros((2, 2))
+        )

@@ -213,6 +213,18 @@ def test_softmax():
         check_layer(nn.Softmax(), shape, verbose=False)
 
 
+def test_log_softmax():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 5)).astype(np.float32)
+    y = as_model(nn.LogSoftmax(), (3, 5)).forward(x)
+    np.testing.assert_allclose(y, np.log(as_model(nn.Softmax(), (3, 5)).forward(x)), rtol=1e-5)
+    far = as_model(nn.LogSoftmax(), (2,)).forward(np.array([[0, 200]], np.float32))
+    assert far.tolist() == [[-200, 0]]  # where softmax is 0 in float32
+    for shape in ((6,), (2, 3), (2, 2, 4), (1,)):
+        for dtype in ("float32", "float64"):
+            check_layer(nn.LogSoftmax(), shape, dtype=dtype, verbose=False)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

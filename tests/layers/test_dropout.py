@@ -26,6 +26,9 @@ ONES = np.ones((50, 1000), np.float32)
 def test_layer(rate, dtype):
     check_layer(nn.Dropout(rate), (4, 5), dtype=dtype, verbose=False)
     check_layer(nn.Dropout(rate, scaling="test"), (4, 5), dtype=dtype, verbose=False)
+    for resample in ("sample", "batch", "epoch"):
+        layer = nn.Dropout(rate, test_factor="empirical", resample=resample)
+        check_layer(layer, (4, 5), dtype=dtype, verbose=False)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.5, 0.9])
@@ -124,7 +127,10 @@ def test_the_steps_of_training_are_counted():
 def test_keep_prob_is_the_other_side_of_rate():
     layer = nn.Dropout(keep_prob=0.8)
     assert layer.rate == pytest.approx(0.2)
-    assert layer.config() == {"rate": layer.rate, "keep_prob": None, "scaling": "inverted"}
+    assert layer.config() == {
+        "rate": layer.rate, "keep_prob": None, "scaling": "inverted", "test_factor": "keep_prob",
+        "resample": "sample",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,11 @@ def test_keep_prob_is_the_other_side_of_rate():
         ({"rate": float("nan")}, r"rate: expected a number in \[0, 1\)"),
         ({"keep_prob": 0.0}, r"rate: expected a number in \[0, 1\)"),
         ({"rate": 0.5, "scaling": "none"}, r"scaling: expected one of .inverted., .test.\. Received: .none."),
+        ({"rate": 0.5, "test_factor": 2}, r"test_factor: expected one of 'keep_prob', 'empirical'\. .* 2"),
+        (
+            {"rate": 0.5, "resample": "step"},
+            r"resample: expected one of 'sample', 'batch', 'epoch'\. .*'step'",
+        ),
     ],
 )
 def test_errors(options, message):
@@ -217,8 +228,8 @@ def test_inference_is_the_geometric_mean_of_softmax_regression():
     subnets = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     geometric = np.exp(probability @ np.log(subnets))
     predicted = model.predict(x[None])[0]
-    np.testing.assert_allclose(predicted, geometric / geometric.sum(), rtol=0, atol=1e-15)
-    assert abs(predicted - probability @ subnets).max() > 1e-3
+    np.testing.assert_allclose(predicted, geometric / geometric.sum(), rtol=0, atol=4e-16)
+    assert abs(predicted - probability @ subnets).max() == pytest.approx(0.026526, abs=1e-6)
 
 
 def test_units_that_are_dropped_get_no_gradient():
@@ -233,3 +244,138 @@ def test_units_that_are_dropped_get_no_gradient():
     np.testing.assert_array_equal(dx[mask == 0], 0)
     assert (dx[mask != 0] != 0).all()
     assert (model["dense1"].weight.grad[:, mask[0] == 0] == 0).all()
+
+
+# resample
+
+
+def rows_of(y):
+    """The different masks among the rows of a batch."""
+    return {row.tobytes() for row in y.reshape(len(y), -1) != 0}
+
+
+def test_one_mask_for_a_batch():
+    model = nn.Sequential([nn.Dropout(0.5, resample="batch")], input_shape=(1000,), seed=0)
+    first = model.forward(ONES, training=True).copy()
+    assert len(rows_of(first)) == 1
+    assert abs((first != 0).mean() - 0.5) < 4 * np.sqrt(0.25 / 1000)
+    assert (model.backward(3 * ONES) == 3 * first).all()
+    assert (model.predict(ONES) == 1).all()
+    second = model.forward(ONES[:20], training=True)
+    assert len(rows_of(second)) == 1
+    assert abs(agreement(first[0] != 0, second[0] != 0) - 0.5) < 0.07
+    # It is the mask that the first sample has with a mask for each.
+    each = network(0.5).forward(ONES, training=True)
+    assert (each[0] == first[0]).all()
+    assert len(rows_of(each)) == 50
+
+
+def test_one_mask_for_an_epoch():
+    model = nn.Sequential([nn.Dropout(0.5, resample="epoch")], input_shape=(1000,), seed=0)
+    masks = []
+    for _ in range(3):
+        masks += [rows_of(model.forward(ONES[:n], training=True)) for n in (50, 7)]
+        model.workspace.epoch += 1
+    assert masks[0] == masks[1] != masks[2] == masks[3] != masks[4] == masks[5]
+    assert all(len(mask) == 1 for mask in masks)
+
+
+class Masks(nn.Callback):
+    """The masks that the batches saw, by epoch."""
+
+    def on_fit_begin(self, trainer):
+        self.masks = {}
+
+    def on_batch_end(self, trainer):
+        (row,) = rows_of(trainer.output)
+        self.masks.setdefault(trainer.epoch, set()).add(row)
+
+
+def dropout_trainer(**options):
+    model = nn.Sequential([nn.Dropout(0.5, **options), nn.PReLU()], input_shape=(64,), seed=0)
+    return nn.Trainer(model, nn.SquaredError(), nn.SGD(lr=1e-3))
+
+
+def test_a_trainer_counts_epochs():
+    """One mask in an epoch, another in each epoch, also of a second fit."""
+    trainer, watch = dropout_trainer(resample="epoch"), Masks()
+    seen = set()
+    for _ in range(2):
+        trainer.fit(ONES[:, :64], ONES[:, :64], epochs=3, batch_size=8, callbacks=[watch], verbose=False)
+        assert [len(masks) for masks in watch.masks.values()] == [1, 1, 1]
+        seen |= set().union(*watch.masks.values())
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("resample", ["sample", "batch", "epoch"])
+def test_training_resumes_within_an_epoch(resample, tmp_path):
+    options = {"resample": resample, "test_factor": "empirical", "scaling": "test"}
+    x = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    path, whole = tmp_path / "middle.safetensors", dropout_trainer(**options)
+    whole.fit(x, x, epochs=3, batch_size=8, verbose=False)
+
+    class Stop(nn.Callback):
+        def on_batch_end(self, trainer):
+            if (trainer.epoch, trainer.batch) == (1, 2):
+                trainer.save(path)
+                trainer.stop_training = True
+
+    dropout_trainer(**options).fit(x, x, epochs=3, batch_size=8, callbacks=[Stop()], verbose=False)
+    resumed = dropout_trainer(**options)
+    resumed.fit(x, x, epochs=3, batch_size=8, resume_from=path, verbose=False)
+    for name, array in whole.model.state_dict().items():
+        assert resumed.model.state_dict()[name].tobytes() == array.tobytes(), name
+    assert resumed.predict(x).tobytes() == whole.predict(x).tobytes()
+    assert whole.model.buffers["dropout1.seen"] == 120
+
+
+# test_factor
+
+
+@pytest.mark.parametrize("resample", ["sample", "batch", "epoch"])
+@pytest.mark.parametrize("scaling", ["test", "inverted"])
+def test_the_empirical_factor(resample, scaling):
+    """Inference scales each unit by the fraction of samples that it was active for, counted here again."""
+    layer = nn.Dropout(keep_prob=0.8, scaling=scaling, test_factor="empirical", resample=resample)
+    model = nn.Sequential([layer], input_shape=(4, 5), seed=0, dtype="float64")
+    x = 1 + np.random.default_rng(0).random((9, 4, 5))
+    inverted = scaling == "inverted"
+    np.testing.assert_allclose(model.predict(x), x * (1 if inverted else 0.8), rtol=1e-15)
+    active, seen = np.zeros((4, 5)), 0
+    for step in range(6):
+        y = model.forward(x[: 9 - step], training=True)
+        active += (y != 0).sum(axis=0)
+        seen += len(y)
+        model.workspace.epoch += step % 2
+    assert seen == 39
+    fraction = active / seen
+    assert len(np.unique(fraction)) > 2
+    expected = fraction / 0.8 if inverted else fraction
+    np.testing.assert_allclose(model.predict(x), expected * x, rtol=1e-15)
+    np.testing.assert_allclose(model.for_inference().predict(x), expected * x, rtol=1e-15)
+    model.forward(x)
+    np.testing.assert_allclose(model.backward(2 * x), 2 * expected * x, rtol=1e-15)
+
+
+def test_the_fraction_comes_close_to_keep_prob_and_is_saved(tmp_path):
+    layer = nn.Dropout(keep_prob=0.8, scaling="test", test_factor="empirical")
+    model = nn.Sequential([layer], input_shape=(1000,), seed=0)
+    for _ in range(20):
+        model.forward(ONES, training=True)
+    fraction = model.predict(ONES[:1])[0]
+    assert abs(fraction - 0.8).max() < 5 * np.sqrt(0.16 / 1000)
+    assert abs(fraction - 0.8).std() > 0
+    assert model.buffers.keys() == {"dropout1.active", "dropout1.seen"}
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    assert nn.load(path).predict(ONES[:1])[0].tobytes() == fraction.tobytes()
+    assert network().buffers == {}
+
+
+def test_the_expectation_of_a_linear_network_is_that_of_its_masks():
+    """As by keep_prob, but for the masks that were drawn: the mean of their outputs, exactly."""
+    layers = [nn.Dropout(keep_prob=0.8, scaling="test", test_factor="empirical"), nn.Dense(3)]
+    model = nn.Sequential(layers, input_shape=(8,), seed=0, dtype="float64")
+    x = np.tile(np.random.default_rng(0).normal(size=8), (50, 1))
+    outputs = np.concatenate([model.forward(x, training=True) for _ in range(4)])
+    np.testing.assert_allclose(model.predict(x[:1])[0], outputs.mean(axis=0), rtol=1e-13)

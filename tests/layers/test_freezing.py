@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn as nn
+from fastnn import kernels
 from fastnn.testing import check_gradients, check_layer
 
 OPTIMIZERS = [
@@ -94,13 +95,96 @@ def test_gradients_of_the_others():
         m.forward(x, training=True)
         m.backward(dy)
     for name, parameter in model.parameters.items():
-        np.testing.assert_array_equal(parameter.grad, free.parameters[name].grad)
+        expected = free.parameters[name].grad if parameter.trainable else 0
+        np.testing.assert_array_equal(parameter.grad, expected)
 
 
-def test_frozen_layers_pass_check_layer():
-    for layer, shape in ((nn.Dense(4), (3,)), (nn.BatchNorm(), (2, 3)), (nn.LayerNorm(), (5,))):
-        layer.trainable = False
-        check_layer(layer, shape, verbose=False)
+FROZEN = [
+    (lambda: nn.Dense(4, activation="gelu"), (6,)),
+    (lambda: nn.Conv2D(3, 3, padding="same"), (4, 4, 2)),
+    (lambda: nn.BatchNorm(activation="relu"), (4, 4, 2)),
+    (lambda: nn.LayerNorm(), (6,)),
+    (lambda: nn.PReLU(shared=False), (4, 4, 2)),
+    (lambda: nn.Swish(learnable=True), (6,)),
+    (lambda: nn.Maxout(4), (6,)),
+]
+
+
+@pytest.mark.parametrize(("make", "shape"), FROZEN, ids=[type(make()).__name__ for make, _ in FROZEN])
+def test_each_kind_of_layer(make, shape):
+    """Its own gradients are not touched, all other numbers are those of the network with nothing frozen."""
+    layer = make()
+    layer.trainable = False
+    check_layer(layer, shape, verbose=False)
+
+    def network_with(middle):
+        first, last = nn.PReLU(shared=False), nn.Dense(3)
+        return nn.Sequential([first, middle, nn.Flatten(), last], input_shape=shape, seed=0, dtype="float64")
+
+    frozen = make()
+    frozen.trainable = False
+    model, free = network_with(frozen), network_with(make())
+    rng = np.random.default_rng(0)
+    x, dy = rng.normal(size=(5, *shape)), rng.normal(size=(5, 3))
+    model.grad  # noqa: B018 - allocates
+    for parameter in frozen.own_parameters.values():
+        parameter._grad[...] = 7
+    rounding = 1e-14 if isinstance(frozen, nn.Swish) else 0  # without dbeta it has another kernel
+    for _ in range(2):  # overwritten, then added to
+        results = [(m.forward(x), m.backward(dy)) for m in (model, free)]
+        for received, expected in zip(*results):
+            np.testing.assert_allclose(received, expected, rtol=rounding)
+    own = {id(parameter) for parameter in frozen.own_parameters.values()}
+    assert own
+    for name, parameter in model.parameters.items():
+        expected = 7 if id(parameter) in own else free.parameters[name].grad
+        np.testing.assert_allclose(parameter._grad, expected, rtol=rounding, err_msg=name)
+
+
+def calls_of(model, x, dy, monkeypatch):
+    """Kernels of a backward pass, with how many arrays they fill."""
+    calls = []
+    for name in ("dense_backward", "conv2d_backward_weight", "conv2d_backward_input"):
+        kernel = getattr(kernels, name)
+
+        def spy(*arguments, name=name, kernel=kernel):
+            calls.append((name, sum(isinstance(a, np.ndarray) for a in arguments)))
+            return kernel(*arguments)
+
+        monkeypatch.setattr(kernels, name, spy)
+    model.forward(x, training=True)
+    model.backward(dy, input_gradient=False)
+    monkeypatch.undo()
+    return calls
+
+
+def test_no_work_for_what_is_frozen(monkeypatch):
+    """No kernel for the weights of a frozen layer, and none at all below the lowest one that learns."""
+    weight, dx = ("conv2d_backward_weight", 4), ("conv2d_backward_input", 3)
+    x, dy = np.ones((2, 6, 6, 1), np.float32), np.ones((2, 3), np.float32)
+    for frozen, expected in (
+        ([], [("dense_backward", 6), weight, dx, weight]),
+        (["conv2"], [("dense_backward", 6), dx, weight]),
+        (["conv1"], [("dense_backward", 6), weight]),
+        (["conv1", "conv2"], [("dense_backward", 5)]),
+        (["conv2", "dense1"], [("dense_backward", 4), dx, weight]),
+        (["conv1", "conv2", "dense1"], []),
+    ):
+        layers = [nn.Conv2D(2, 3), nn.ReLU(), nn.Residual([nn.Conv2D(2, 3, padding="same")]), nn.Flatten()]
+        layers[2].layers[0].layers[0].name = "conv2"
+        model = nn.Sequential([*layers, nn.Dense(3)], seed=0)
+        for path in frozen:
+            model["residual1.body.conv2" if path == "conv2" else path].trainable = False
+        model.build_model((6, 6, 1))
+        assert calls_of(model, x, dy, monkeypatch) == expected, frozen
+
+
+def test_a_step_lets_go_of_what_frozen_layers_kept():
+    model = nn.Sequential([nn.Dense(4), nn.Residual([nn.Dense(4)]), nn.Dense(3)], seed=0)
+    model["dense1"].trainable = model["residual1"].trainable = False
+    model.build_model((5,))
+    nn.Trainer(model, nn.SoftmaxCrossEntropy(), nn.SGD(lr=0.1)).train_step(*data())
+    assert [layer.saved for path, layer in model.walk() if path] == [None] * 5
 
 
 def test_configuration_and_file(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from fastnn.layers.activations import LeakyReLU
 from fastnn.layers.containers import Sequential
+from fastnn.layers.conv import Conv2D
 from fastnn.layers.normalization import BatchNorm
 from fastnn.testing import check_gradients, check_layer
 
@@ -110,3 +111,57 @@ def test_errors():
         BatchNorm(eps=0)
     with pytest.raises(ValueError, match="activation"):
         BatchNorm(activation="rectify")
+
+
+def behind(convolution, dtype="float32", **options):
+    return Sequential([convolution, BatchNorm(**options)], input_shape=(9, 9, 34), dtype=dtype, seed=0)
+
+
+@pytest.mark.parametrize(
+    "convolution",
+    [lambda: Conv2D(35, 3, padding=1), lambda: Conv2D(40, 3, stride=2), lambda: Conv2D(34, 3, groups=34)],
+    ids=["winograd", "direct", "depthwise"],
+)
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 3e-6), ("float64", 1e-13)])
+def test_the_convolution_before_gathers_the_statistics(convolution, dtype, tolerance):
+    """Outputs, running values and gradients as by a pass of its own, but for the order of the sums."""
+    x, results = np.random.default_rng(0).normal(3, 2, (6, 9, 9, 34)).astype(dtype), []
+    for gather in (True, False):
+        model = behind(convolution(), dtype, activation="relu")
+        conv, norm = model.layers
+        assert conv.normalizer is norm
+        model.workspace.fuse = gather
+        y = model.forward(x, training=True)
+        assert (conv.moments is not None) == gather
+        assert norm.moments is None  # used
+        dy = np.random.default_rng(1).normal(size=y.shape).astype(dtype)
+        dx = model.backward(dy)
+        results.append([y, dx, model.grad / 1000, norm.running_mean, norm.running_var])
+    for gathered, by_pass in zip(*results):
+        np.testing.assert_allclose(gathered, by_pass, rtol=0, atol=tolerance * np.abs(by_pass).max())
+
+
+def test_a_convolution_gathers_only_what_will_be_used():
+    x = np.zeros((1, 9, 9, 34), "float32")
+    model = behind(Conv2D(4, 3))
+    conv, norm = model.layers
+    model.forward(x)
+    assert conv.moments is None
+    for other in (
+        behind(Conv2D(4, 3, activation="relu")),
+        Sequential([Conv2D(4, 3)], input_shape=(9, 9, 34)),
+    ):
+        assert other.layers[0].normalizer is None
+
+    frozen = BatchNorm()
+    frozen.trainable = False
+    assert Sequential([Conv2D(4, 3), frozen], input_shape=(9, 9, 34)).layers[0].normalizer is None
+
+    class Skipping(Sequential):
+        def pass_forward(self, x, training):
+            return self.layers[1].forward(self.layers[0].forward(x, training) + 1, training)
+
+    conv, norm = (model := Skipping([Conv2D(4, 3), BatchNorm()], input_shape=(9, 9, 34), seed=0)).layers
+    assert conv.normalizer is None
+    model.forward(x, training=True)
+    np.testing.assert_allclose(norm.running_mean, 0.1)

@@ -1,10 +1,14 @@
 """Pooling layers: shapes, values, gradients."""
 
+import copy
+
 import numpy as np
 import pytest
 
 from fastnn.errors import ShapeError
+from fastnn.layers.activations import LeakyReLU
 from fastnn.layers.containers import Sequential
+from fastnn.layers.conv import Conv2D
 from fastnn.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from fastnn.testing import check_layer
 
@@ -99,3 +103,54 @@ def test_errors():
         MaxPool2D(0)
     with pytest.raises(ValueError, match="AvgPool2D: stride"):
         AvgPool2D(2, stride=(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "activation, pool, fused",
+    [
+        ("relu", MaxPool2D(2), True),
+        ("relu", MaxPool2D(3, stride=2, padding=1), True),  # windows overlap
+        ("relu", MaxPool2D(2, stride=3), True),  # some outputs are in no window
+        (LeakyReLU(0.2), MaxPool2D(2), True),
+        ("tanh", MaxPool2D((2, 1)), True),
+        ("tanh", MaxPool2D(3, stride=2), False),
+        ("gelu", MaxPool2D(2), False),
+        (None, MaxPool2D(2), False),
+        ("relu", AvgPool2D(2), False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_behind_a_convolution_it_applies_the_derivative(activation, pool, fused, training):
+    """The bits are the same as where the convolution does; and the convolution need not keep its output."""
+    x, results = np.random.default_rng(0).normal(size=(3, 9, 8, 2)).astype("float32"), []
+    x[0] = 0  # the same output, 0 with ReLU, in all windows
+    for fuse in (True, False):
+        model = Sequential(
+            [Conv2D(5, 3, activation=activation), copy.deepcopy(pool)], input_shape=(9, 8, 2), seed=0
+        )
+        conv = model.layers[0]
+        model.workspace.fuse = fuse
+        y = model.forward(x, training).copy()
+        if activation is not None:
+            assert (conv.saved[1] is None) == (fused and fuse)
+        dx = model.backward(np.random.default_rng(1).normal(size=y.shape).astype("float32"))
+        results.append([y, dx.copy(), model.grad.copy()])
+    for one, other in zip(*results):
+        np.testing.assert_array_equal(one, other)
+        assert np.isfinite(one).all() and np.abs(one).max() > 0
+
+
+def test_the_derivative_passes_nan_on():
+    model = Sequential([Conv2D(1, 1, activation="relu"), MaxPool2D(2)], input_shape=(2, 2, 1), seed=0)
+    model.forward(np.full((1, 2, 2, 1), np.nan, "float32"))
+    model.backward(np.ones((1, 1, 1, 1), "float32"))
+    assert np.isnan(model.layers[0].weight.grad).all()
+
+
+def test_a_convolution_built_again_without_the_pool_has_its_own_derivative():
+    conv = Conv2D(1, 1, activation="relu")
+    Sequential([conv, MaxPool2D(2)]).build((2, 2, 1))
+    assert conv.pool is not None
+    conv.build((2, 2, 1))
+    assert conv.pool is None

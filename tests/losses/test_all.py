@@ -33,21 +33,6 @@ W = np.array([0.5, 2.0, 1.0, 3.0, 0.25])
 ALL, SAMPLES = ("mean_samples", "mean", "sum"), ("mean_samples", "sum")
 
 
-class LogProbabilities(nn.Layer):
-    """Log-softmax, for NLL."""
-
-    kind = "log_probabilities"
-
-    def forward(self, x, training=False):
-        y = log_softmax(x)
-        self.saved = (y,)
-        return y
-
-    def backward(self, dy, input_gradient=True):
-        (y,) = self.last_pass()
-        return dy - np.exp(y) * dy.sum(axis=1, keepdims=True)
-
-
 def log_softmax(z):
     z = z - z.max(axis=1, keepdims=True)
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
@@ -277,7 +262,7 @@ def test_gradient_is_that_of_the_value(case, weights, which):
 @EVERY
 def test_gradient_through_a_model(case):
     x = np.random.default_rng(1).normal(size=(N, 3))
-    last = [LogProbabilities()] if case.output is LOG_P else []
+    last = [nn.LogSoftmax()] if case.output is LOG_P else []
     model = nn.Sequential([nn.Dense(6, activation="tanh"), nn.Dense(K), *last], input_shape=(3,), seed=0)
     for reduction in case.reductions:
         report = check_gradients(model, x, case.make(reduction), case.target, n_checks=None)

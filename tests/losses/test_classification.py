@@ -188,6 +188,31 @@ def test_nll_refuses_models_that_end_in_something_else(last, text):
         NLL().check_model(nn.Sequential(last, input_shape=(3,)))
 
 
+@pytest.mark.parametrize("target", [LABELS, np.eye(4)[LABELS]], ids=["labels", "probabilities"])
+def test_nll_behind_log_softmax_is_cross_entropy(target):
+    """The same losses and the same trajectory; the gradient at the logits is y - p in both."""
+    trainers = []
+    for loss, last in ((SoftmaxCrossEntropy(), []), (NLL(), [nn.LogSoftmax()])):
+        layers = [nn.Dense(5, activation="tanh"), nn.Dense(4), *last]
+        model = nn.Sequential(layers, input_shape=(3,), seed=0, dtype="float64")
+        trainers.append(nn.Trainer(model, loss, nn.Momentum(lr=0.5, momentum=0.9)))
+    x = np.random.default_rng(0).normal(size=(len(LABELS), 3))
+    for _ in range(20):
+        losses = [trainer.train_step(x, target) for trainer in trainers]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-11)
+    np.testing.assert_allclose(trainers[0].model.theta, trainers[1].model.theta, rtol=1e-9, atol=1e-12)
+
+
+def test_cross_entropy_refuses_log_softmax():
+    model = nn.Sequential([nn.Dense(4), nn.LogSoftmax(), nn.Reshape((4,))], input_shape=(3,))
+    for loss in (SoftmaxCrossEntropy(), nn.KLDivergence()):
+        with pytest.raises(
+            ValueError, match=r"ends in logits\. Received: .* log_softmax1 \(LogSoftmax\), .*remove it"
+        ):
+            loss.check_model(model)
+    NLL().check_model(model)
+
+
 def test_nll_takes_targets_as_cross_entropy_does():
     with pytest.raises(
         ValueError, match=r"labels from 0 to 3. Received: 4 at position 1; labels count from 0"

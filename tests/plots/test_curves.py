@@ -80,5 +80,22 @@ def test_a_history():
     assert list(figure.axes[0].lines[0].get_ydata()) == history["loss"]
 
 
+def test_early_stopping_marks_what_it_kept_and_how_long_it_waited():
+    stopping = nn.EarlyStopping(patience=2)
+    stopping.best, stopping.best_epoch = 0.6, 2
+    figure = drawn(plots.learning_curves(HISTORY, stopping))
+    for axis in figure.axes:
+        assert list(axis.lines[-1].get_xdata()) == [2, 2]
+        (band,) = axis.patches
+        assert (band.get_x(), band.get_width()) == (2, 2)
+        assert labels(axis)[-1] == "early stopping: epoch 2"
+    assert labels(figure.axes[0])[:-1] == ["training", "validation, best 0.550 in epoch 3"]
+    stopping.best_epoch = 5  # which updates within it ended, so that the history does not have it
+    (band,) = drawn(plots.learning_curves(HISTORY, stopping)).axes[0].patches
+    assert (band.get_x(), band.get_width()) == (5, 0)
+    unused = drawn(plots.learning_curves({"loss": [1.0, 0.5]}, nn.EarlyStopping()))
+    assert not unused.axes[0].patches and labels(unused.axes[0]) == ["training"]
+
+
 def test_nothing():
     drawn(plots.learning_curves({}))

@@ -143,6 +143,102 @@ def test_one_object_serves_two_trainings():
     assert len(h) == 3 and stopper.best == 8
 
 
+# Counting updates
+
+
+class Watch(Callback):
+    """Before the stopper: sets the last batch's loss to the script's next value, and keeps the weights."""
+
+    order = -5
+
+    def __init__(self, values):
+        self.values, self.weights = list(values), []
+
+    def on_batch_end(self, trainer):
+        trainer.last_loss = self.values[len(self.weights)]
+        self.weights.append(trainer.model.theta.copy())
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_counts_updates_across_epochs(patience):
+    """Four batches an epoch; the best is the second update of the second one."""
+    x, y = data(16)
+    t, watch = trainer(), Watch([5, 4, 4, 3.5, 3.2, 3, NAN, 3, 4, 5, 0])
+    stopper = EarlyStopping("loss", patience=patience, unit="update")
+    h = t.fit(x, y, epochs=9, batch_size=4, verbose=False, callbacks=[watch, stopper])
+    stop = 3 if patience == 1 else 6 + patience
+    best = 2 if patience == 1 else 6
+    assert len(watch.weights) == stop and len(h) == (stop - 1) // 4
+    assert np.array_equal(t.model.theta, watch.weights[best - 1])
+    assert (stopper.best, stopper.best_epoch, stopper.best_batch) == ((4, 1, 2) if best == 2 else (3, 2, 2))
+
+
+def test_updates_look_at_the_validation_data():
+    x, y = data(40)
+    t, seen = trainer(), []
+
+    class Look(Callback):
+        order = -5
+
+        def on_batch_end(self, trainer):
+            seen.append((trainer.evaluate(x[30:], y[30:])["loss"], trainer.model.theta.copy()))
+
+    stopper = EarlyStopping("val_loss", patience=2, unit="update")
+    t.optimizer.lr = 3.0  # too high: the loss goes up and down
+    more = {"validation_data": (x[30:], y[30:]), "callbacks": [Look(), stopper]}
+    t.fit(x[:30], y[:30], epochs=50, batch_size=5, verbose=False, **more)
+    losses = [loss for loss, _ in seen]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 and stopper.best == losses[best]
+    assert stopper.best_epoch == best // 6 + 1 and stopper.best_batch == best % 6 + 1
+    assert np.array_equal(t.model.theta, seen[best][1])
+
+
+def test_updates_of_several_batches_count_once():
+    x, y = data(40)
+    optimizer = SGD(lr=0.1, accumulate_steps=2)
+    t = Trainer(Sequential([Dense(2)], (4,), seed=0), SoftmaxCrossEntropy(), optimizer)
+    watch = Watch([9, 5, 9, 6, 9, 7, 9, 8])
+    stopper = EarlyStopping("loss", patience=2, unit="update")
+    t.fit(x, y, batch_size=4, verbose=False, callbacks=[watch, stopper])
+    assert len(watch.weights) == 6 and stopper.best == 5
+
+
+def test_updates_resume_within_an_epoch(tmp_path):
+    x, y = data(16)
+    values = [5, 4, 3, 3.5, 3.2, 9]
+
+    def fit(t, values, more=(), **options):
+        stopper = EarlyStopping("loss", patience=2, unit="update")
+        calls = [Watch(values), stopper, *more]
+        t.fit(x, y, epochs=9, batch_size=4, verbose=False, callbacks=calls, **options)
+        return stopper
+
+    whole = trainer()
+    fit(whole, values)
+    half = trainer()
+    cut = At(0, lambda t: setattr(t, "stop_training", t.batch == 3))
+    fit(half, values, [Checkpoint(tmp_path / "c", every_batches=3), cut])
+    again = trainer()
+    stopper = fit(again, values[3:], [Checkpoint(tmp_path / "d"), cut], resume_from=tmp_path / "c")
+    assert (stopper.best, stopper.best_epoch, stopper.best_batch) == (3, 1, 3)
+    assert np.array_equal(again.model.theta, whole.model.theta) and again.batch == 1
+
+
+def test_state_of_an_older_version():
+    stopper = EarlyStopping()
+    stopper.load_state_dict({"best": 0.5, "best_epoch": 3, "waited": 1, "weights": None})
+    assert (stopper.best, stopper.best_epoch, stopper.best_batch) == (0.5, 3, 0)
+
+
+def test_updates_know_only_the_batch_and_the_validation():
+    x, y = data()
+    with pytest.raises(ValueError, match=r"monitor: expected one of loss\. Received: 'accuracy'"):
+        trainer().fit(x, y, verbose=False, callbacks=[EarlyStopping("accuracy", unit="update")])
+    with pytest.raises(ValueError, match="it needs validation data"):
+        trainer().fit(x, y, verbose=False, callbacks=[EarlyStopping(unit="update")])
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -150,6 +246,7 @@ def test_one_object_serves_two_trainings():
         ({"patience": 1.5}, "patience"),
         ({"min_delta": -1}, "min_delta: expected"),
         ({"mode": "best"}, "mode: expected"),
+        ({"unit": "step"}, "unit: expected 'epoch' or 'update'"),
     ],
 )
 def test_wrong_options(options, message):

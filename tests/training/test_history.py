@@ -1,4 +1,5 @@
 import csv
+from math import isnan
 
 import pytest
 
@@ -49,6 +50,26 @@ def test_csv_holds_every_digit(tmp_path):
         rows = list(csv.DictReader(file))
     assert [float(row["loss"]) for row in rows] == h["loss"]
     assert [int(row["epoch"]) for row in rows] == [1, 2] and float(rows[1]["lr"]) == 1e-300
+
+
+def test_layers_have_a_number_for_each_epoch():
+    h = history(loss=[3.0])
+    h.record("dead", "conv1", 0.5)
+    h.append(2, {"loss": 2.0})
+    h.record("dead", "dense1", 0.25)
+    assert list(h.layers) == ["dead"] and list(h.layers["dead"]) == ["conv1", "dense1"]
+    assert h.layers["dead"]["conv1"][0] == 0.5 and h.layers["dead"]["dense1"][1] == 0.25
+    assert isnan(h.layers["dead"]["conv1"][1]) and isnan(h.layers["dead"]["dense1"][0])
+    again = History.from_json(h.to_json())
+    assert again.layers["dead"]["conv1"][0] == 0.5 and len(again.layers["dead"]["dense1"]) == 2
+    h.pop()
+    assert h.layers["dead"]["conv1"] == [0.5] and len(again.layers["dead"]["conv1"]) == 2
+
+
+def test_a_history_of_an_earlier_version_has_no_layers():
+    stored = history(loss=[1.0]).to_json()
+    del stored["layers"]
+    assert History.from_json(stored).layers == {}
 
 
 def test_json_and_back():
