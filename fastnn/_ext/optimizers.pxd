@@ -8,12 +8,15 @@ cdef extern from "<math.h>" nogil:
     float sqrtf(float x)
     float fabsf(float x)
 
+cdef enum:
+    CHUNK = 8192  # elements of one owner: whole vectors, so that every cut gives the same bits
+
 # What does not change from element to element; each step sets what its loop reads.
 ctypedef struct Numbers:
     double lr, decay        # weight decay: decay w is added to g
     double scale, clip      # g is grad times scale, cut to [-clip, clip]
     double inside, outside  # eps: sqrt(v + inside) + outside
-    double beta1, beta2, rest1, rest2  # rest = 1 - beta
+    double beta1, beta2, rest1, rest2  # of averages: beta m + rest g
     double p, q             # shares of the average of g and of g itself
     double correct          # of v
     double shrink           # of w
@@ -25,6 +28,7 @@ ctypedef void (*Loop64)(double* theta, void** x, int64_t n, const Numbers* a) no
 cdef int read_numbers(Numbers* a, double lr, double weight_decay, double scale, double clip) except -1
 cdef int read_eps(Numbers* a, double eps, str mode) except -1
 cdef int check_step(int64_t step) except -1
+cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1
 cdef double squares_chunk(const real* x, int64_t n) noexcept nogil
 
 # Checks the arrays, of which those after the first `needed` may be None, and runs the loop of their type.

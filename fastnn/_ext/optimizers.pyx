@@ -21,9 +21,18 @@ cdef extern from "denormals.h" nogil:
     void fastnn_restore(uint64_t before)
 
 cdef enum:
-    CHUNK = 8192  # elements of one owner: whole vectors, so that every cut gives the same bits
-    MOST = 4      # arrays beside theta
-    LANES = 16    # sums side by side: those of one vector
+    MOST = 4    # arrays beside theta
+    LANES = 16  # sums side by side: those of one vector
+
+
+cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1:
+    check(x, name, -1, typenum)
+    if cnp.PyArray_SIZE(x) != cnp.PyArray_SIZE(theta):
+        raise ValueError(
+            f"{name}: expected as many elements as theta, {cnp.PyArray_SIZE(theta)}. "
+            f"Received: shape={(<object>x).shape}"
+        )
+    return 0
 
 
 # Steps
@@ -98,11 +107,7 @@ cdef int run(
         x[i], array = NULL, arrays[i]
         if array is None and i >= needed:
             continue
-        check(array, names[i], -1, typenum)
-        if cnp.PyArray_SIZE(array) != n:
-            raise ValueError(
-                f"{names[i]}: expected as many elements as theta, {n}. Received: shape={(<object>array).shape}"
-            )
+        check_like(array, names[i], theta, typenum)
         x[i] = cnp.PyArray_DATA(array)
     with nogil:
         parts(typenum, w, x, count, n, single, twofold, a)

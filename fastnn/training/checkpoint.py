@@ -67,7 +67,7 @@ class SavedTraining:
 
     def check(self, trainer, data=None):
         """Raise, with what differs, unless this trainer and its data continue the saved training."""
-        faults = _differences(self.state["identity"], identity(trainer))
+        faults = _differences({"regularizers": []} | self.state["identity"], identity(trainer))
         if data is not None:
             faults += _differences(self.state["data"], data, "data")
         if faults:
@@ -87,7 +87,7 @@ class SavedTraining:
         trainer.epoch, trainer.batch, trainer.n_fits = state["epoch"], state["batch"], state["n_fits"]
         trainer.seed, trainer.order_seed = self.seed, self.order_seed
         for name in DRAWN_FROM:
-            setattr(workspace, name, state["dropout"][name])
+            setattr(workspace, name, state["dropout"].get(name, 0))  # older checkpoints have no epoch
         trainer.model.seed = workspace.seed
         saved = {entry["key"]: entry["state"] for entry in state["callbacks"]}
         for key, callback in _with_keys(trainer.callbacks):
