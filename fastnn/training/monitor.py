@@ -31,8 +31,8 @@ class LayerMonitor(Callback):
     They are saved with the history, `history.diagnose()` reads them and `plots.layers(history)` draws them.
 
     ============== ==========================================================================================
-    `grad_norm`    `||g||` of the layer's gradient, over weights and bias together, before any clipping: the
-                   mean over the epoch's updates
+    `grad_norm`    `||g||` of the layer's gradient, over weights and bias together, penalties included, before
+                   any clipping: the mean over the epoch's updates
     `update_ratio` `||dw|| / ||w||`, how far an update moved the layer, against how large it is then: the
                    mean over the epoch's updates. About 1e-3 is usual [1]
     `dead`         share of the units of a ReLU whose derivative was 0 for every sample of the epoch. A unit
@@ -48,9 +48,9 @@ class LayerMonitor(Callback):
 
     There is no further pass through the network: the monitor looks at what the layers kept for their backward
     pass. Each update that it looks at costs a few passes over these activations and over the parameters, and
-    the memory of a copy of the parameters: about a fifth of LeNet's step, and as much as the whole step of a
-    narrow network with many layers. `every=10` costs a tenth of that. Training itself is the same, bit for
-    bit.
+    the memory of a copy of the parameters: about a fifth of LeNet's step, and up to as much as the whole step
+    of a narrow network with many layers. `every=10` costs a tenth of that. Training itself is the same, bit
+    for bit.
 
     Parameters
     ----------
@@ -86,6 +86,7 @@ class LayerMonitor(Callback):
         self._seen: list[int] = []  # of how many
         self._moving: list[tuple[str, list, list]] = []  # path, parameters, their values before the update
         self._watched: list[tuple[str, Any, str]] = []  # path, layer, quantity
+        self._outputs: list[Any] = []  # of these, from forward until backward
 
     def on_fit_begin(self, trainer):
         self._moving, self._watched = [], []
@@ -96,17 +97,16 @@ class LayerMonitor(Callback):
             function = getattr(layer, "function", None)
             for quantity, limits in IDLE.items():
                 if isinstance(function, str) and function in limits:
-                    layer.backward = self._looking(
-                        layer.backward, layer, len(self._watched), limits[function]
-                    )
+                    self._look_at(layer, len(self._watched), limits[function])
                     self._watched.append((path, layer, quantity))
         if self._sums is None:  # not resumed inside an epoch
             self._clear()
 
     def on_fit_end(self, trainer):
         for _, layer, _ in self._watched:
+            vars(layer).pop("forward", None)
             vars(layer).pop("backward", None)
-        self._moving, self._watched = [], []
+        self._moving, self._watched, self._outputs = [], [], []
 
     def _clear(self):
         self._updates, self._sums = 0, np.zeros((2, len(self._moving)))
@@ -122,28 +122,40 @@ class LayerMonitor(Callback):
         """Before an update: whether to look at it, and the parameters as they are."""
         self._done = trainer.optimizer.n_steps
         self._looks = (self._done - self._first) % self.every == 0
+        self._outputs = [None] * len(self._watched)
         if self._looks:
             for _, parameters, before in self._moving:
                 for parameter, old in zip(parameters, before):
                     np.copyto(old, parameter.data)
 
-    def _looking(self, backward, layer, i, limit):
-        """`backward` of watched layer i, that first counts the slopes of its units which are none."""
+    def _look_at(self, layer, i, limit):
+        """Let watched layer i count the slopes of its units which are none, before its backward pass."""
+        run, back = layer.forward, layer.backward
+        from_output = layer.function not in kernels.SAVES_INPUT
 
-        def look(dy, *arguments, **options):
-            if self._looks:
-                # The derivative is computed from the second array that a layer keeps, or the only one.
-                slope, kept = layer.buffer(dy.shape), layer.saved[:2][-1]
+        def forward(x, training=False):
+            y = run(x, training)
+            if self._looks and training:
+                # What the derivative is computed from: the output, which not every layer keeps (a pooling may
+                # apply it later), or the second array that the layer keeps, or the only one.
+                self._outputs[i] = y if from_output else layer.saved[:2][-1]
+            return y
+
+        def backward(dy, *arguments, **options):
+            kept, self._outputs[i] = self._outputs[i], None
+            if kept is not None:
+                slope = layer.buffer(kept.shape)
                 slope.fill(1)
                 kernels.activation_backward(slope, kept, slope, layer.function, layer.alpha)
                 flat = np.abs(slope, out=slope) <= limit
                 # Over samples first: NumPy adds long rows faster than the few channels of an image.
-                counts = flat.sum(axis=0, dtype=np.uint32).reshape(-1, dy.shape[-1])
+                counts = flat.sum(axis=0, dtype=np.uint32).reshape(-1, kept.shape[-1])
                 self._flat[i] = self._flat[i] + counts.sum(axis=0)
-                self._seen[i] += len(dy) * len(counts)
-            return backward(dy, *arguments, **options)
+                self._seen[i] += len(kept) * len(counts)
+                del kept, slope  # free for the pass itself
+            return back(dy, *arguments, **options)
 
-        return look
+        layer.forward, layer.backward = forward, backward
 
     def on_batch_end(self, trainer):
         if trainer.optimizer.n_steps == self._done:  # its gradient waits for that of further batches

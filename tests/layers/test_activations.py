@@ -225,6 +225,19 @@ def test_log_softmax():
             check_layer(nn.LogSoftmax(), shape, dtype=dtype, verbose=False)
 
 
+@pytest.mark.parametrize("layer", [nn.Softmax, nn.LogSoftmax])
+def test_softmax_as_in_pytorch(layer):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, dy = (rng.normal(size=(8, 10)).astype(np.float32) for _ in range(2))
+    tx = torch.tensor(x, requires_grad=True)
+    ty = (torch.softmax if layer is nn.Softmax else torch.log_softmax)(tx, dim=1)
+    ty.backward(torch.tensor(dy))
+    model = as_model(layer(), (10,))
+    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [

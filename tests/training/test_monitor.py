@@ -56,7 +56,53 @@ def test_training_is_the_same_with_it(make, every):
     alone.fit(*data(), epochs=3, **FIT)
     assert np.array_equal(watched.model.theta, alone.model.theta)
     assert watched.history["loss"] == alone.history["loss"]
-    assert not any("backward" in vars(layer) for _, layer in watched.model.walk())
+    assert not any({"forward", "backward"} & vars(layer).keys() for _, layer in watched.model.walk())
+
+
+@pytest.mark.parametrize("pool", [2, (3, 2)])
+def test_layers_that_do_the_work_of_others(pool):
+    """A pooling that applies the convolution's derivative, a convolution that gathers for BatchNorm."""
+    layers = [
+        lambda: nn.Conv2D(4, 3, activation="relu"), lambda: nn.MaxPool2D(pool, stride=2),
+        lambda: nn.Conv2D(3, 3), lambda: nn.BatchNorm(activation="tanh"), nn.Flatten, lambda: nn.Dense(2),
+    ]  # fmt: skip
+    made = [nn.Sequential([make() for make in layers], input_shape=(10, 10, 1), seed=0) for _ in range(2)]
+    x = np.random.default_rng(0).normal(size=(40, 10, 10, 1)).astype(np.float32)
+    for model, callbacks in zip(made, ([LayerMonitor(every=2)], [])):
+        t = Trainer(model, nn.SoftmaxCrossEntropy(), nn.Adam(lr=0.01))
+        h = t.fit(x, np.arange(40) % 2, epochs=2, callbacks=callbacks, **FIT)
+        assert model.workspace.fuse
+        if callbacks:
+            assert list(h.layers["dead"]) == ["conv1"] and list(h.layers["saturated"]) == ["batchnorm1"]
+    assert np.array_equal(made[0].theta, made[1].theta)
+
+
+@pytest.mark.parametrize(("function", "quantity"), [("relu", "dead"), ("tanh", "saturated")])
+def test_a_convolution_before_a_pooling_counts_all_its_outputs(function, quantity):
+    found = []
+    for fuse in (True, False):
+        layers = [nn.Conv2D(8, 3, activation=function), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2)]
+        model = nn.Sequential(layers, input_shape=(9, 9, 1), seed=0)
+        model.workspace.fuse = fuse
+        model["conv1"].weight.data[:] *= np.arange(8).reshape(8, 1, 1, 1)
+        model["conv1"].bias.data[:] = np.linspace(-20, 6, 8)
+        x = np.random.default_rng(0).normal(size=(40, 9, 9, 1)).astype(np.float32)
+        t = Trainer(model, nn.SoftmaxCrossEntropy(), nn.SGD(lr=0.01))
+        found.append(t.fit(x, np.arange(40) % 2, epochs=2, callbacks=[LayerMonitor()], **FIT).layers)
+    assert found[0] == found[1] and 0 < found[0][quantity]["conv1"][0] < 1
+
+
+def test_shared_weights_count_once():
+    encoder = nn.Dense(3, activation="tanh")
+    model = nn.Sequential([encoder, nn.TiedDense(encoder)], input_shape=(6,), seed=0)
+    t = Trainer(model, nn.SquaredError(), nn.SGD(lr=0.01), regularizers=[nn.regularizers.L2(0.1)])
+    x = data()[0]
+    layers = t.fit(x, x, epochs=1, batch_size=45, callbacks=[LayerMonitor()], verbose=False).layers
+    weight, bias, tied = (p.grad.astype(float) for p in model.parameters.values())
+    assert layers["grad_norm"] == {
+        "dense1": [pytest.approx(np.sqrt((weight**2).sum() + (bias**2).sum()), rel=1e-6)],
+        "tied1": [pytest.approx(np.linalg.norm(tied), rel=1e-6)],
+    }
 
 
 def norms(model, attribute):
@@ -243,7 +289,7 @@ def test_the_hooks_go_when_training_fails():
     t.model.theta[3] = np.nan
     with pytest.raises(nn.NonFiniteError):
         t.fit(*data(), epochs=1, callbacks=[LayerMonitor()], **FIT)
-    assert not any("backward" in vars(layer) for _, layer in t.model.walk())
+    assert not any({"forward", "backward"} & vars(layer).keys() for _, layer in t.model.walk())
 
 
 def test_one_object_serves_two_trainings():

@@ -122,16 +122,15 @@ def test_crops_of_another_size():
         seer().fit(x, y, augment=aug.RandomCrop(7), verbose=False)
 
 
-def test_a_steady_epoch_allocates_nothing():
+def test_batches_are_lent_again():
     x, y = pictures(400)
     feed = Feed(Batches(x, y, 16, seed=0), AUGMENT, 2, 0)
     for epoch in range(6):
         for _ in feed.epoch(epoch):
             pass
-        if epoch == 2:
-            before = {id(array) for array in feed._workspace.arrays()}
-    assert {id(array) for array in feed._workspace.arrays()} == before
-    assert len(before) <= 2 + 1 + 2  # ahead, in use, and two between which the changes alternate
+    # Of 150 batches: one is ready, the changes of the next alternate between two arrays, and a loop that gets
+    # a batch still has the one before.
+    assert len(feed._workspace.arrays()) <= 1 + 2 + 2
 
 
 @pytest.mark.parametrize("count", [1, 3])

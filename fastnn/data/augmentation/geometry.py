@@ -78,9 +78,7 @@ class RandomAffine(_Moved):
         """The formula above."""
         angle, scale = between(self.degrees, draws[0]), between(self.scale, draws[1])
         shift = np.stack([between((-limit, limit), u) for limit, u in zip(self.shift, draws[2:])], 1)
-        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        quarter = angle % 90 == 0  # then 0, 1 and -1 are meant, exactly
-        cos, sin = np.where(quarter, np.rint(cos), cos) / scale, np.where(quarter, np.rint(sin), sin) / scale
+        cos, sin = np.cos(np.radians(angle)) / scale, np.sin(np.radians(angle)) / scale
         turn = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)
         centre = (np.array(shape) - 1) / 2
         start = centre - (turn @ (centre + shift)[:, :, None])[:, :, 0]
@@ -90,8 +88,8 @@ class RandomAffine(_Moved):
 class RandomRotation(RandomAffine):
     """Turn each image about its centre by an angle uniform in [-degrees, degrees], or between two angles.
 
-    Multiples of 90 degrees are exact: `RandomRotation((90, 90))` is `numpy.rot90` of square images. For
-    `fill`, `value` and `interpolation` see `RandomAffine`.
+    Multiples of 90 degrees are exact, since places are rounded to 2^-32 pixel: `RandomRotation((90, 90))` is
+    `numpy.rot90` of square images. For `fill`, `value` and `interpolation` see `RandomAffine`.
 
     Examples
     --------
