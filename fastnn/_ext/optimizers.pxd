@@ -25,10 +25,10 @@ ctypedef struct Numbers:
 ctypedef void (*Loop32)(float* theta, void** x, int64_t n, const Numbers* a) noexcept nogil
 ctypedef void (*Loop64)(double* theta, void** x, int64_t n, const Numbers* a) noexcept nogil
 
+cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1
 cdef int read_numbers(Numbers* a, double lr, double weight_decay, double scale, double clip) except -1
 cdef int read_eps(Numbers* a, double eps, str mode) except -1
 cdef int check_step(int64_t step) except -1
-cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1
 cdef double squares_chunk(const real* x, int64_t n) noexcept nogil
 
 # Checks the arrays, of which those after the first `needed` may be None, and runs the loop of their type.
