@@ -88,7 +88,8 @@ from .racing import race
 
 if TYPE_CHECKING:
     from . import regularizers, schedules, theory
-    from .data import datasets
+    from .chain_rule import backward_record, chain_rule_paths, forward_record
+    from .data import augmentation, datasets
     from .files import load
     from .inference import InferenceModel
     from .training import (
@@ -194,8 +195,12 @@ __all__ = [
     "Tanh",
     "TiedDense",
     "Trainer",
+    "augmentation",
+    "backward_record",
     "bagging",
+    "chain_rule_paths",
     "datasets",
+    "forward_record",
     "get_num_threads",
     "initializers",
     "layers",
@@ -219,8 +224,10 @@ __all__ = [
 # Loaded at their first use: not every program needs them, and they cost a third of what fastnn adds to the
 # time that NumPy takes to be imported.
 _LATER = {
-    "datasets": ".data.datasets", "load": ".files", "InferenceModel": ".inference", "schedules": ".schedules",
-    "regularizers": ".regularizers", "theory": ".theory",
+    **dict.fromkeys(["backward_record", "chain_rule_paths", "forward_record"], ".chain_rule"),
+    "augmentation": ".data.augmentation", "datasets": ".data.datasets", "load": ".files",
+    "InferenceModel": ".inference", "regularizers": ".regularizers", "schedules": ".schedules",
+    "theory": ".theory",
     **dict.fromkeys(
         ["CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "Ensemble", "HalveOnWorse", "History",
          "LayerMonitor", "ReduceLROnPlateau", "Trainer", "bagging", "log_search", "lr_range_test",

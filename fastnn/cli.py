@@ -1,18 +1,20 @@
 """The command line: `fastnn train | evaluate | predict | bench | info`."""
 
 import argparse
+import inspect
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from . import config, files, metrics, models
+from . import config, files, metrics, models, optimizers
 from .data import datasets
 from .errors import FastnnError, MissingExtraError
 from .losses import SoftmaxCrossEntropy
 from .optimizers import Adam
-from .schedules import cosine
+from .schedules import cosine, exponential, one_cycle, step_decay
 from .training import Checkpoint, CSVLogger, EarlyStopping, Trainer
 
 MODELS: dict[str, Callable] = {"lenet5": models.lenet5, "mlp": models.mlp}
@@ -20,6 +22,17 @@ DATA = ("fashion-mnist-sample", "fashion-mnist", "mnist", "cifar10", "shapes")
 #: The recipe: rate, batch, dropout before the last layers, and epochs on the sample and on a full set.
 RECIPE = {"lr": 2e-3, "batch_size": 64, "dropout": 0.25, "epochs_sample": 12, "epochs": 15}
 SHAPES = {"n_train": 4000, "n_test": 1000, "size": 32}
+OPTIMIZERS = {name.lower(): getattr(optimizers, name) for name in optimizers.__all__ if name != "Optimizer"}
+#: Rates of the optimizers that have none of their own, and the recipe's.
+RATES = {"adam": RECIPE["lr"], "sgd": 0.1, "momentum": 0.02, "nag": 0.02}
+#: The highest rate and the number of updates -> a rate or a schedule.
+SCHEDULES: dict[str, Callable] = {
+    "constant": lambda lr, steps: lr,
+    "cosine": lambda lr, steps: cosine(lr, max(2, steps), warmup=min(100, steps // 2)),
+    "exponential": lambda lr, steps: exponential(lr, math.log(100) / steps),
+    "one-cycle": lambda lr, steps: one_cycle(lr, max(2, steps)),
+    "step": lambda lr, steps: step_decay(lr, max(1, steps // 5)),
+}
 
 
 def saved_model(arguments):
@@ -49,6 +62,22 @@ def class_names(name):
     return datasets.class_names(name.removesuffix("-sample").replace("-", "_"))
 
 
+def optimizer_for(name, lr, schedule, steps):
+    """A new optimizer by its command-line name; `lr` and `schedule` may be None."""
+    make = OPTIMIZERS[name]
+    if "lr" not in make.arguments:
+        for option, value in (("--lr", lr), ("--schedule", schedule)):
+            if value is not None:
+                raise ValueError(
+                    f"{option}: expected none for {name}, which tries rates of its own at every step. "
+                    f"Received: {value}; leave it out, or take armijolinesearch, which begins with --lr"
+                )
+        return make()
+    rate = lr or RATES.get(name) or inspect.signature(make).parameters["lr"].default
+    schedule = schedule or ("constant" if make.needs_closure else "cosine")
+    return make(lr=SCHEDULES[schedule](rate, steps))
+
+
 def train(arguments):
     """Train a network, leave it with its history and pictures in a folder."""
     if arguments.epochs is not None and arguments.epochs < 1:
@@ -66,7 +95,7 @@ def train(arguments):
     split = 0.1
     n_train = len(x) - round(split * len(x))
     steps = -(-n_train // arguments.batch_size) * epochs
-    optimizer = Adam(lr=cosine(arguments.lr, max(2, steps), warmup=min(100, steps // 2)))
+    optimizer = optimizer_for(arguments.optimizer, arguments.lr, arguments.schedule, steps)
     trainer = Trainer(model, SoftmaxCrossEntropy(), optimizer, metrics=["accuracy"], seed=arguments.seed)
     checkpoint = folder / "checkpoint.safetensors"
     history = trainer.fit(
@@ -222,8 +251,15 @@ def parser():
     sub.add_argument(
         "--batch-size", type=positive(int), default=RECIPE["batch_size"], help="images per update"
     )
+    sub.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adam", help="rule of the updates")
+    rates = ", ".join(f"{rate} for {name}" for name, rate in RATES.items())
     sub.add_argument(
-        "--lr", type=positive(float), default=RECIPE["lr"], help="highest learning rate of the cosine"
+        "--lr", type=positive(float), help=f"highest learning rate (default: {rates}, else its own)"
+    )
+    sub.add_argument(
+        "--schedule",
+        choices=list(SCHEDULES),
+        help="of the rate (default: cosine; constant for a line search)",
     )
     sub.add_argument("--seed", type=int, default=0, help="of first weights, dropout and order")
     sub.add_argument("--out", help="folder for the results (default: runs/MODEL-DATA)")

@@ -34,6 +34,7 @@ FAMILIES = {
     "margin": ["binary_cross_entropy", "hinge"],
     "divergence": ["kl_divergence"],
     "dropout": ["dropout_forward", "dropout_backward"],
+    "augmentation": ["warp_images", "erase_images", "adjust_images"],
     "noise": ["gaussian_noise_forward", "stochastic_gate_forward", "stochastic_gate_backward"],
     "optimizers": ["sum_of_squares"],
     "regularizers": ["weight_penalty", "max_norm"],

@@ -305,6 +305,23 @@ def dropout_forward(
 def dropout_backward(
     dy: _Array, dx: _Array, rate: float, key: int, scale: float | None = None, same_mask: bool = False
 ) -> None: ...
+def warp_images(
+    x: _Array,
+    y: _Array,
+    matrix: NDArray[np.float64],
+    fill: str = "constant",
+    value: float = 0.0,
+    interpolation: str = "bilinear",
+) -> None: ...
+def erase_images(x: _Array, y: _Array, boxes: NDArray[np.int64], value: float = 0.0) -> None: ...
+def adjust_images(
+    x: _Array,
+    y: _Array,
+    contrast: NDArray[np.float64],
+    brightness: NDArray[np.float64],
+    low: float | None = None,
+    high: float | None = None,
+) -> None: ...
 def gaussian_noise_forward(x: _Array, y: _Array, std: float, key: int) -> None: ...
 def stochastic_gate_forward(x: _Array, y: _Array, phi: str, key: int) -> None: ...
 def stochastic_gate_backward(dy: _Array, x: _Array, dx: _Array, phi: str, key: int) -> None: ...

@@ -145,12 +145,12 @@ def profile(model, x, y=None, loss=None, seconds=1.0):
     sums: list[float] = []
     outside: list[float] = []
     parts: dict = defaultdict(list)
-    with _in_front(model, counter):
+    with in_front(model, counter):
         step(gradient)
     end = perf_counter() + seconds
     while len(whole) < 4 or perf_counter() < end:
         whole.append(step(gradient))
-        with _in_front(model, clock):
+        with in_front(model, clock):
             together = step(clock.around(gradient, loss, "forward"))
         spent = clock.read()
         sums.append(sum(spent[who] for who in spent if _works(who[0])))
@@ -274,7 +274,7 @@ def _saved_bytes(layer, y):
 
 
 @contextmanager
-def _in_front(model, watch):
+def in_front(model, watch):
     """Let every layer's passes go through `watch.around(call, layer, name)`."""
     layers = [layer for _, layer in model.walk()]
     for layer in layers:

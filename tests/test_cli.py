@@ -118,6 +118,43 @@ def test_resume_goes_on(tmp_path, little_data, capsys, no_pictures):
     assert "expected the training that was saved" in message[0]
 
 
+@pytest.mark.parametrize("name", sorted(cli.OPTIMIZERS))
+def test_every_optimizer_trains(name, tmp_path, capsys, little_data, no_pictures):
+    """The loss falls with the rate that the command line chooses, and a training goes on where it was."""
+    out = ["--out", str(tmp_path), "--model", "mlp", "--optimizer", name, "--batch-size", "30"]
+    assert cli.main(["train", "--epochs", "2", *out]) == 0
+    assert cli.main(["train", "--epochs", "3", *out, "--resume"]) == 0
+    with open(tmp_path / "history.csv") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 3 and losses[2] < losses[0]
+
+
+def test_every_public_optimizer_has_a_name():
+    named = {make.__name__ for make in cli.OPTIMIZERS.values()}
+    assert named == set(nn.optimizers.__all__) - {"Optimizer"}
+
+
+def test_rates_and_schedules():
+    assert cli.optimizer_for("adam", None, None, 1000).current_lr() == pytest.approx(2e-3 / 100)
+    assert repr(cli.optimizer_for("sgd", 0.5, "constant", 10)).startswith("SGD(lr=0.5,")
+    assert cli.optimizer_for("adamax", None, "constant", 10).lr == 2e-3  # its own
+    assert cli.optimizer_for("armijolinesearch", 4.0, None, 10).lr == 4.0
+    for steps in (1, 2, 3, 10, 1000):
+        for schedule, make in cli.SCHEDULES.items():
+            lr = make(0.5, steps)
+            rates = [lr(t) if callable(lr) else lr for t in range(steps)]
+            assert min(rates) >= 0 and max(rates) <= 0.5
+            if steps == 1000:
+                assert max(rates) == pytest.approx(0.5)
+                assert (min(rates[-10:]) < 0.1) == (schedule != "constant")
+
+
+@pytest.mark.parametrize("option", [["--lr", "0.1"], ["--schedule", "cosine"]])
+def test_a_line_search_takes_no_rate(option, tmp_path, capsys, little_data):
+    message = failing(capsys, "train", "--optimizer", "linesearch", *option, "--out", tmp_path)[0]
+    assert f"{option[0]}: expected none for linesearch" in message and f"Received: {option[1]}" in message
+
+
 def test_evaluate(model_file, capsys, little_data):
     assert cli.main(["evaluate", "--model", model_file]) == 0
     lines = capsys.readouterr().out.splitlines()

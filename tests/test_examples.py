@@ -36,5 +36,5 @@ def test_example(example, tmp_path):
 
 
 def test_examples_are_found():
-    names = {"bagging", "optimizer_race", "pretraining", "sparse_features"}
-    assert names <= {path.stem for path in EXAMPLES}
+    expected = {"bagging", "optimizer_race", "pretraining", "sparse_features"}
+    assert expected <= {path.stem for path in EXAMPLES}

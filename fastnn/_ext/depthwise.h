@@ -14,26 +14,6 @@ typedef struct {
     int64_t next, channels;            /* from pixel to pixel in the source and in the target */
 } depthwise_args;
 
-#define T float
-#define V v_f32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#include "depthwise_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-#define T double
-#define V v_f64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#include "depthwise_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
+#define BODY "depthwise_body.h"
+#include "each_type.h"
 #endif

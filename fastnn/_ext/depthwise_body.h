@@ -1,4 +1,4 @@
-/* Included by depthwise.h once for float and once for double. */
+/* Included by depthwise.h once for float and once for double (each_type.h). */
 
 /* y = bias + sum over the taps of x * weight, for nv vectors of channels of some pixels */
 INLINE void FN(depthwise_block)(const int pixels, const int nv, const T *x, const T *weight, const T *bias, T *y,

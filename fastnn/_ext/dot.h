@@ -16,14 +16,6 @@
 #else
   #define DOT_ROWS 2
 #endif
-#define EVEN_2 0, 2
-#define ODD_2 1, 3
-#define EVEN_4 0, 2, 4, 6
-#define ODD_4 1, 3, 5, 7
-#define EVEN_8 0, 2, 4, 6, 8, 10, 12, 14
-#define ODD_8 1, 3, 5, 7, 9, 11, 13, 15
-#define EVEN_16 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODD_16 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 
 typedef struct {
     const void *a[DOT_ROWS], *b[DOT_COLUMNS];
@@ -32,69 +24,6 @@ typedef struct {
     int accumulate; /* add to what `sums` holds */
 } dot_args;
 
-#define T float
-#define V v_f32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#if !FASTNN_VECTOR
-#elif VBYTES == 64
-  #define LOW LOW_16
-  #define HIGH HIGH_16
-  #define EVEN EVEN_16
-  #define ODD ODD_16
-#elif VBYTES == 32
-  #define LOW LOW_8
-  #define HIGH HIGH_8
-  #define EVEN EVEN_8
-  #define ODD ODD_8
-#else
-  #define LOW LOW_4
-  #define HIGH HIGH_4
-  #define EVEN EVEN_4
-  #define ODD ODD_4
-#endif
-#include "dot_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-#undef LOW
-#undef HIGH
-#undef EVEN
-#undef ODD
-
-#define T double
-#define V v_f64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#if !FASTNN_VECTOR
-#elif VBYTES == 64
-  #define LOW LOW_8
-  #define HIGH HIGH_8
-  #define EVEN EVEN_8
-  #define ODD ODD_8
-#elif VBYTES == 32
-  #define LOW LOW_4
-  #define HIGH HIGH_4
-  #define EVEN EVEN_4
-  #define ODD ODD_4
-#else
-  #define LOW LOW_2
-  #define HIGH HIGH_2
-  #define EVEN EVEN_2
-  #define ODD ODD_2
-#endif
-#include "dot_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-#undef LOW
-#undef HIGH
-#undef EVEN
-#undef ODD
+#define BODY "dot_body.h"
+#include "each_type.h"
 #endif

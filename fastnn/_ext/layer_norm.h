@@ -4,27 +4,6 @@
 #define FASTNN_LAYER_NORM_H
 #include "vmath.h"
 
-#define T float
-#define V v_f32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#include "layer_norm_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-
-#define T double
-#define V v_f64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#include "layer_norm_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
+#define BODY "layer_norm_body.h"
+#include "each_type.h"
 #endif

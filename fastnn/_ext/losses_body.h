@@ -1,4 +1,4 @@
-/* Included by losses.h once for float and once for double (T, V, VL, FN, ...). */
+/* Included by losses.h once for float and once for double (each_type.h). */
 
 /* Whether every target is one that the loss takes: in [0, 1], or -1 or 1, and no NaN. */
 NOINLINE int FN(targets_fit)(int kind, const T *t, int64_t n)

@@ -15,51 +15,6 @@ static const double SINE_f64[] = {
     -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0,
     1.0 / 355687428096000.0, -1.0 / 121645100408832000.0, 1.0 / 51090942171709440000.0};
 
-#define T float
-#define U uint32_t
-#define V v_f32
-#define VU v_u32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#define SELECT SELECT_F32
-#define BITS BITS_F32
-#define NUMBER NUMBER_F32
-#define ROOT sqrtf
-#include "noise_body.h"
-#undef T
-#undef U
-#undef V
-#undef VU
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef BITS
-#undef NUMBER
-#undef ROOT
-
-#define T double
-#define U uint64_t
-#define V v_f64
-#define VU v_u64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#define SELECT SELECT_F64
-#define BITS BITS_F64
-#define NUMBER NUMBER_F64
-#define ROOT sqrt
-#include "noise_body.h"
-#undef T
-#undef U
-#undef V
-#undef VU
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef BITS
-#undef NUMBER
-#undef ROOT
+#define BODY "noise_body.h"
+#include "each_type.h"
 #endif

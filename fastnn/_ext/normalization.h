@@ -14,14 +14,6 @@ enum { GATE_NONE, GATE_Y, GATE_X };
   #define RESTRICT restrict
 #endif
 
-#define T float
-#define FN(name) name##_f32
-#include "normalization_body.h"
-#undef T
-#undef FN
-#define T double
-#define FN(name) name##_f64
-#include "normalization_body.h"
-#undef T
-#undef FN
+#define BODY "normalization_body.h"
+#include "each_type.h"
 #endif

@@ -1,34 +1,36 @@
-# What the steps of all optimizers share: checks, pieces of work, roots, clipping, denormal numbers.
+# What the steps of all optimizers share: numbers, checks, pieces of work, roots, clipping. See optimizers.pyx.
 cimport numpy as cnp
 from fastnn._ext.common cimport real
 from libc.math cimport fabs, sqrt
-from libc.stdint cimport int64_t, uint64_t
-
-cdef extern from "denormals.h" nogil:
-    uint64_t fastnn_flush()
-    void fastnn_restore(uint64_t before)
+from libc.stdint cimport int64_t
 
 cdef extern from "<math.h>" nogil:
     float sqrtf(float x)
     float fabsf(float x)
 
-cdef enum:
-    CHUNK = 8192  # elements of one owner: whole vectors, so that every cut gives the same bits
+# What does not change from element to element; each step sets what its loop reads.
+ctypedef struct Numbers:
+    double lr, decay        # weight decay: decay w is added to g
+    double scale, clip      # g is grad times scale, cut to [-clip, clip]
+    double inside, outside  # eps: sqrt(v + inside) + outside
+    double beta1, beta2, rest1, rest2  # rest = 1 - beta
+    double p, q             # shares of the average of g and of g itself
+    double correct          # of v
+    double shrink           # of w
 
-# What a gradient goes through before anything else: it is multiplied by `scale` and cut to [-clip, clip].
-ctypedef struct Cut:
-    double scale, clip
+# The loop of a step over n elements of theta, in x the gradient and the state; NULL for what is missing.
+ctypedef void (*Loop32)(float* theta, void** x, int64_t n, const Numbers* a) noexcept nogil
+ctypedef void (*Loop64)(double* theta, void** x, int64_t n, const Numbers* a) noexcept nogil
 
-# Where eps stands: sqrt(v + inside) + outside.
-ctypedef struct Place:
-    double inside, outside
-
-
-cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1
+cdef int read_numbers(Numbers* a, double lr, double weight_decay, double scale, double clip) except -1
+cdef int read_eps(Numbers* a, double eps, str mode) except -1
 cdef int check_step(int64_t step) except -1
-cdef int read_cut(double scale, double clip, Cut* numbers) except -1
-cdef int read_eps(double eps, str mode, Place* place) except -1
 cdef double squares_chunk(const real* x, int64_t n) noexcept nogil
+
+# Checks the arrays, of which those after the first `needed` may be None, and runs the loop of their type.
+cdef int run(
+    cnp.ndarray theta, tuple arrays, tuple names, int needed, Loop32 single, Loop64 twofold, const Numbers* a
+) except -1
 
 
 cdef inline real root(real x) noexcept nogil:

@@ -12,21 +12,37 @@ from cython.parallel cimport prange
 from fastnn._ext.common cimport check, real, real_type
 from fastnn._ext.threads cimport SLOT_REDUCE, scratch, threads_for
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cnp.import_array()
 
+cdef extern from "denormals.h" nogil:
+    uint64_t fastnn_flush()
+    void fastnn_restore(uint64_t before)
+
 cdef enum:
-    LANES = 16  # sums side by side: those of one vector
+    CHUNK = 8192  # elements of one owner: whole vectors, so that every cut gives the same bits
+    MOST = 4      # arrays beside theta
+    LANES = 16    # sums side by side: those of one vector
 
 
-cdef int check_like(cnp.ndarray x, str name, cnp.ndarray theta, int typenum) except -1:
-    check(x, name, -1, typenum)
-    if cnp.PyArray_SIZE(x) != cnp.PyArray_SIZE(theta):
-        raise ValueError(
-            f"{name}: expected as many elements as theta, {cnp.PyArray_SIZE(theta)}. "
-            f"Received: shape={(<object>x).shape}"
-        )
+# Steps
+
+cdef int read_numbers(Numbers* a, double lr, double weight_decay, double scale, double clip) except -1:
+    if not clip >= 0:
+        raise ValueError(f"clip: expected a number above 0, or 0 for no clipping. Received: {clip}")
+    a.lr, a.decay = lr, weight_decay
+    a.scale, a.clip = scale, clip if clip > 0 else INFINITY
+    return 0
+
+
+cdef int read_eps(Numbers* a, double eps, str mode) except -1:
+    if mode == "outside":
+        a.inside, a.outside = 0.0, eps
+    elif mode == "inside":
+        a.inside, a.outside = eps, 0.0
+    else:
+        raise ValueError(f"eps_mode: expected 'outside' or 'inside'. Received: {mode!r}")
     return 0
 
 
@@ -36,22 +52,64 @@ cdef int check_step(int64_t step) except -1:
     return 0
 
 
-cdef int read_cut(double scale, double clip, Cut* numbers) except -1:
-    if not clip >= 0:
-        raise ValueError(f"clip: expected a number above 0, or 0 for no clipping. Received: {clip}")
-    numbers.scale, numbers.clip = scale, clip if clip > 0 else INFINITY
-    return 0
-
-
-cdef int read_eps(double eps, str mode, Place* place) except -1:
-    if mode == "outside":
-        place.inside, place.outside = 0.0, eps
-    elif mode == "inside":
-        place.inside, place.outside = eps, 0.0
+cdef void part(
+    int typenum, void* theta, void** x, int count, int64_t first, int64_t n, Loop32 single, Loop64 twofold,
+    const Numbers* a,
+) noexcept nogil:
+    """The loop from element `first` on. What remembers decays, and its denormal numbers count as zero."""
+    cdef void* moved[MOST]
+    cdef int64_t offset = first * (4 if typenum == cnp.NPY_FLOAT32 else 8)
+    cdef uint64_t mode = 0
+    cdef int i
+    for i in range(count):
+        moved[i] = NULL if x[i] == NULL else <char*>x[i] + offset
+    if count > 1:
+        mode = fastnn_flush()
+    if typenum == cnp.NPY_FLOAT32:
+        single(<float*>theta + first, moved, n, a)
     else:
-        raise ValueError(f"eps_mode: expected 'outside' or 'inside'. Received: {mode!r}")
+        twofold(<double*>theta + first, moved, n, a)
+    if count > 1:
+        fastnn_restore(mode)
+
+
+cdef void parts(
+    int typenum, void* theta, void** x, int count, int64_t n, Loop32 single, Loop64 twofold, const Numbers* a
+) noexcept nogil:
+    cdef int64_t c
+    cdef int threads = threads_for(n)
+    if threads == 1:  # without prange: entering a parallel region costs more than a small step
+        part(typenum, theta, x, count, 0, n, single, twofold, a)
+        return
+    for c in prange((n + CHUNK - 1) // CHUNK, num_threads=threads, schedule="static"):
+        part(typenum, theta, x, count, c * CHUNK, min(CHUNK, n - c * CHUNK), single, twofold, a)
+
+
+cdef int run(
+    cnp.ndarray theta, tuple arrays, tuple names, int needed, Loop32 single, Loop64 twofold, const Numbers* a
+) except -1:
+    cdef int typenum = real_type(theta, "theta"), count = <int>len(arrays), i
+    cdef int64_t n = cnp.PyArray_SIZE(theta)
+    cdef void* x[MOST]
+    cdef void* w = cnp.PyArray_DATA(theta)
+    cdef cnp.ndarray array
+    check(theta, "theta", -1, typenum)
+    for i in range(count):
+        x[i], array = NULL, arrays[i]
+        if array is None and i >= needed:
+            continue
+        check(array, names[i], -1, typenum)
+        if cnp.PyArray_SIZE(array) != n:
+            raise ValueError(
+                f"{names[i]}: expected as many elements as theta, {n}. Received: shape={(<object>array).shape}"
+            )
+        x[i] = cnp.PyArray_DATA(array)
+    with nogil:
+        parts(typenum, w, x, count, n, single, twofold, a)
     return 0
 
+
+# The length of a gradient
 
 cdef double squares_chunk(const real* x, int64_t n) noexcept nogil:
     """sum x^2 in double: LANES sums, then these in order."""

@@ -20,58 +20,7 @@
     #define FASTNN_SHUFFLE 1
   #endif
 #endif
-#define LOW_2 0, 2
-#define HIGH_2 1, 3
-#define LOW_4 0, 4, 1, 5
-#define HIGH_4 2, 6, 3, 7
-#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
-#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 
-#define T float
-#define V v_f32
-#define VL VL_F32
-#define FN(name) name##_f32
-#if !FASTNN_VECTOR
-#elif VBYTES == 64
-  #define LOW LOW_16
-  #define HIGH HIGH_16
-#elif VBYTES == 32
-  #define LOW LOW_8
-  #define HIGH HIGH_8
-#else
-  #define LOW LOW_4
-  #define HIGH HIGH_4
-#endif
-#include "pack_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef LOW
-#undef HIGH
-
-#define T double
-#define V v_f64
-#define VL VL_F64
-#define FN(name) name##_f64
-#if !FASTNN_VECTOR
-#elif VBYTES == 64
-  #define LOW LOW_8
-  #define HIGH HIGH_8
-#elif VBYTES == 32
-  #define LOW LOW_4
-  #define HIGH HIGH_4
-#else
-  #define LOW LOW_2
-  #define HIGH HIGH_2
-#endif
-#include "pack_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef LOW
-#undef HIGH
+#define BODY "pack_body.h"
+#include "each_type.h"
 #endif

@@ -7,7 +7,7 @@ depend on the number of threads.
 cimport numpy as cnp
 from cython.parallel cimport prange
 from fastnn._ext.common cimport check, real, real_type
-from fastnn._ext.optimizers cimport CHUNK, check_like, magnitude, squares_chunk
+from fastnn._ext.optimizers cimport magnitude, squares_chunk
 from fastnn._ext.threads cimport SLOT_REDUCE, scratch, threads_for
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
@@ -15,6 +15,7 @@ from libc.stdint cimport int64_t
 cnp.import_array()
 
 cdef enum:
+    CHUNK = 8192
     LANES = 16  # sums side by side: those of one vector
 
 
@@ -74,7 +75,11 @@ def weight_penalty(
     cdef int64_t n = cnp.PyArray_SIZE(theta)
     cdef void* g = NULL
     if grad is not None:
-        check_like(grad, "grad", theta, typenum)
+        check(grad, "grad", -1, typenum)
+        if cnp.PyArray_SIZE(grad) != n:
+            raise ValueError(
+                f"grad: expected as many elements as theta, {n}. Received: shape={(<object>grad).shape}"
+            )
         g = cnp.PyArray_DATA(grad)
     cdef double total
     cdef double* sums = <double*>scratch(SLOT_REDUCE, ((n + CHUNK - 1) // CHUNK) * <int64_t>sizeof(double))

@@ -41,6 +41,7 @@ cdef extern from *:
     #endif
     /* Memory of the calling thread, so that two Python threads may run two models at once. It grows
      * to the largest request and is kept: page faults cost more than arithmetic. */
+    static FASTNN_THREAD int fastnn_alone; /* whether the kernels of the calling thread get no team */
     static FASTNN_THREAD struct { void *data; int64_t size; } fastnn_slots[12];
     static void *fastnn_scratch(int slot, int64_t n) {
         if (n > fastnn_slots[slot].size) {
@@ -53,6 +54,7 @@ cdef extern from *:
     """
     void* fastnn_scratch(int slot, int64_t n) noexcept nogil
     int64_t fastnn_level2() noexcept nogil
+    bint fastnn_alone
 
 cdef extern from "contention.h" nogil:
     int64_t fastnn_now()
@@ -84,7 +86,7 @@ HAS_VECTOR = bool(FASTNN_VECTOR)
 cdef int threads_for(double work) noexcept nogil:
     """Threads for a kernel of that much `work` (multiply-adds, or elements times their cost)."""
     cdef int64_t now
-    if work < SMALL or n_threads == 1:
+    if work < SMALL or n_threads == 1 or fastnn_alone:
         return 1
     now = fastnn_now()
     if now < watch.until:
@@ -126,6 +128,12 @@ def set_num_threads(int n):
 
 def get_num_threads():
     return n_threads
+
+
+def compute_alone():
+    """From now on the kernels that this Python thread calls run on it alone: it works beside another one's team."""
+    global fastnn_alone
+    fastnn_alone = True
 
 
 def _watch(times):

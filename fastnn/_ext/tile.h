@@ -48,35 +48,6 @@ typedef struct {
 #define tile_args_f32 tile_args
 #define tile_args_f64 tile_args
 
-#define T float
-#define V v_f32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#define SELECT SELECT_F32
-#define VI v_i32
-#include "tile_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef VI
-
-#define T double
-#define V v_f64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#define SELECT SELECT_F64
-#define VI v_i64
-#include "tile_body.h"
-#undef T
-#undef V
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef VI
+#define BODY "tile_body.h"
+#include "each_type.h"
 #endif

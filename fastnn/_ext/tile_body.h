@@ -1,4 +1,4 @@
-/* Included by tile.h once for float and once for double (T, V, VL, FN, ...). */
+/* Included by tile.h once for float and once for double (each_type.h). */
 
 /* What the tile can do without leaving the registers; NaN passes through. */
 INLINE V FN(rectify)(V x, int activation, T alpha)

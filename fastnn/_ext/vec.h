@@ -56,6 +56,35 @@
   #define HIDE(x) (void)0
 #endif
 
+/* Places in two vectors, for shuffles: LOW interleaves their first halves and HIGH their second ones, EVEN and ODD
+ * are every other number of both. */
+#define LOW_2 0, 2
+#define HIGH_2 1, 3
+#define LOW_4 0, 4, 1, 5
+#define HIGH_4 2, 6, 3, 7
+#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define EVEN_2 0, 2
+#define ODD_2 1, 3
+#define EVEN_4 0, 2, 4, 6
+#define ODD_4 1, 3, 5, 7
+#define EVEN_8 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD_8 1, 3, 5, 7, 9, 11, 13, 15
+#define EVEN_16 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD_16 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#if !FASTNN_VECTOR || VBYTES == 16
+  #define PLACES_F32(which) which##_4
+  #define PLACES_F64(which) which##_2
+#elif VBYTES == 32
+  #define PLACES_F32(which) which##_8
+  #define PLACES_F64(which) which##_4
+#else
+  #define PLACES_F32(which) which##_16
+  #define PLACES_F64(which) which##_8
+#endif
+
 /* Activations by number; common.pyx has the same list by name. */
 enum {
     ACT_LINEAR = 0, ACT_RELU, ACT_LEAKY_RELU, ACT_ELU, ACT_SELU, ACT_SIGMOID, ACT_TANH,

@@ -93,47 +93,6 @@ static const double TAIL_f64[] = {
     -5.291486876432818e-08, -2.527360178454249e-07, 1.9103515487648003e-08, 3.785377371968939e-08,
     -2.2749708370703786e-09, -3.8338909797629235e-09};
 
-#define T float
-#define U uint32_t
-#define V v_f32
-#define VU v_u32
-#define VL VL_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#define SELECT SELECT_F32
-#define BITS BITS_F32
-#define NUMBER NUMBER_F32
-#include "vmath_body.h"
-#undef T
-#undef U
-#undef V
-#undef VU
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef BITS
-#undef NUMBER
-
-#define T double
-#define U uint64_t
-#define V v_f64
-#define VU v_u64
-#define VL VL_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#define SELECT SELECT_F64
-#define BITS BITS_F64
-#define NUMBER NUMBER_F64
-#include "vmath_body.h"
-#undef T
-#undef U
-#undef V
-#undef VU
-#undef VL
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef BITS
-#undef NUMBER
+#define BODY "vmath_body.h"
+#include "each_type.h"
 #endif

@@ -1,4 +1,4 @@
-/* Included by vmath.h once for float and once for double (T, U, V, VU, VL, FN, ...). */
+/* Included by vmath.h once for float and once for double (each_type.h). */
 
 /* Written with comparisons that are false for NaN, so that NaN survives. */
 INLINE V FN(at_least)(V x, T low) { return SELECT(x < SPLAT(low), SPLAT(low), x); }

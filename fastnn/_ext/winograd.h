@@ -40,15 +40,6 @@
 
 #define WINO_INNER 128
 
-/* Places in two vectors: LOW interleaves their first halves, HIGH their second halves. */
-#define WINO_LOW_2 0, 2
-#define WINO_HIGH_2 1, 3
-#define WINO_LOW_4 0, 4, 1, 5
-#define WINO_HIGH_4 2, 6, 3, 7
-#define WINO_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
-#define WINO_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#define WINO_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define WINO_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #if FASTNN_VECTOR
   #define WINO_PREFETCH __builtin_prefetch
 #else
@@ -60,16 +51,6 @@
   #define WINO_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
   #define WINO_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (VI){__VA_ARGS__})
-#endif
-#if !FASTNN_VECTOR || VBYTES == 16
-  #define WINO_VECTOR_F32(half) WINO_##half##_4
-  #define WINO_VECTOR_F64(half) WINO_##half##_2
-#elif VBYTES == 32
-  #define WINO_VECTOR_F32(half) WINO_##half##_8
-  #define WINO_VECTOR_F64(half) WINO_##half##_4
-#else
-  #define WINO_VECTOR_F32(half) WINO_##half##_16
-  #define WINO_VECTOR_F64(half) WINO_##half##_8
 #endif
 
 /* Where a tile of outputs goes, and what happens to it before. */
@@ -101,43 +82,6 @@ typedef struct {
 #define WINO_SIZES(function, ...) \
     do { if (size == 4) function(4, __VA_ARGS__); else function(2, __VA_ARGS__); } while (0)
 
-#define T float
-#define V v_f32
-#define VI v_i32
-#define VL VL_F32
-#define NR NR_F32
-#define FN(name) name##_f32
-#define SPLAT SPLAT_F32
-#define SELECT SELECT_F32
-#define LIST WINO_VECTOR_F32
-#include "winograd_body.h"
-#undef T
-#undef V
-#undef VI
-#undef VL
-#undef NR
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef LIST
-
-#define T double
-#define V v_f64
-#define VI v_i64
-#define VL VL_F64
-#define NR NR_F64
-#define FN(name) name##_f64
-#define SPLAT SPLAT_F64
-#define SELECT SELECT_F64
-#define LIST WINO_VECTOR_F64
-#include "winograd_body.h"
-#undef T
-#undef V
-#undef VI
-#undef VL
-#undef NR
-#undef FN
-#undef SPLAT
-#undef SELECT
-#undef LIST
+#define BODY "winograd_body.h"
+#include "each_type.h"
 #endif

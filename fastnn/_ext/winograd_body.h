@@ -1,4 +1,4 @@
-/* Included by winograd.h once for float and once for double (T, V, VI, VL, NR, FN, SPLAT, LIST). */
+/* Included by winograd.h once for float and once for double (each_type.h). */
 #define K(x) SPLAT((T)(x))
 #define LINE (64 / (int)sizeof(T))  /* numbers in a cache line */
 
@@ -162,8 +162,8 @@ INLINE void FN(wino_transpose)(V v[VL])
         V t[VL];
         UNROLL for (int i = 0; i < VL; i++) t[i] = v[i];
         UNROLL for (int i = 0; i < VL / 2; i++) {
-            v[2 * i] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(LOW));
-            v[2 * i + 1] = WINO_SHUFFLE(t[i], t[i + VL / 2], LIST(HIGH));
+            v[2 * i] = WINO_SHUFFLE(t[i], t[i + VL / 2], LOW);
+            v[2 * i + 1] = WINO_SHUFFLE(t[i], t[i + VL / 2], HIGH);
         }
     }
 }

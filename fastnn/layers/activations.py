@@ -1,6 +1,7 @@
 """Activations as layers of their own; `Dense(120, activation="relu")` runs the same kernels, fused."""
 
 from .. import kernels
+from ..checks import choice, number
 from .base import Layer
 
 #: Names accepted by `activation=`, with the value of their parameter.
@@ -44,13 +45,17 @@ class Activation(Layer):
         return dx
 
 
-class Linear(Activation):
+class Plain(Activation):
+    """An activation without a parameter, whose `kind` is the function's name."""
+
+    def __init__(self, name=None):
+        super().__init__(self.kind, name=name)
+
+
+class Linear(Plain):
     """`f(x) = x`, for regression outputs (S2.4)."""
 
     kind = "linear"
-
-    def __init__(self, name=None):
-        super().__init__("linear", name=name)
 
 
 class ReLU(Activation):
@@ -99,12 +104,10 @@ class ELU(Activation):
     kind = "elu"
 
     def __init__(self, alpha=1.0, name=None):
-        if not alpha > 0:
-            raise ValueError(f"ELU: alpha: expected a positive number. Received: {alpha!r}")
-        super().__init__("elu", alpha, name)
+        super().__init__("elu", number("ELU", "alpha", alpha, "(0, inf)"), name)
 
 
-class SELU(Activation):
+class SELU(Plain):
     """`f(x) = lambda x` for x > 0, `lambda alpha (exp(x) - 1)` otherwise (S7.10; Klambauer et al. 2017).
 
     lambda = 1.0507 and alpha = 1.6733 are such that mean 0 and variance 1 of its input are those of its
@@ -114,11 +117,8 @@ class SELU(Activation):
 
     kind = "selu"
 
-    def __init__(self, name=None):
-        super().__init__("selu", name=name)
 
-
-class Sigmoid(Activation):
+class Sigmoid(Plain):
     """`f(x) = 1 / (1 + exp(-x))`, `f' = f (1 - f)` (S2.13, S7.2).
 
     Its values lie in the open interval (0, 1), though large ones round to 1. f' is at most 1/4, so ten of
@@ -128,26 +128,17 @@ class Sigmoid(Activation):
 
     kind = "sigmoid"
 
-    def __init__(self, name=None):
-        super().__init__("sigmoid", name=name)
 
-
-class Tanh(Activation):
+class Tanh(Plain):
     """`f(x) = tanh(x)`, in the open interval (-1, 1), `f' = 1 - f^2` (S2.13, S7.3)."""
 
     kind = "tanh"
 
-    def __init__(self, name=None):
-        super().__init__("tanh", name=name)
 
-
-class Softplus(Activation):
+class Softplus(Plain):
     """`f(x) = log(1 + exp(x))`, the smooth ReLU; `f' = sigmoid(x)` (Dugas et al. 2001)."""
 
     kind = "softplus"
-
-    def __init__(self, name=None):
-        super().__init__("softplus", name=name)
 
 
 class GELU(Activation):
@@ -163,24 +154,17 @@ class GELU(Activation):
 
     def __init__(self, approximate="none", name=None):
         functions = {"none": "gelu", "tanh": "gelu_tanh", "sigmoid": "gelu_sigmoid"}
-        if approximate not in functions:
-            raise ValueError(
-                f"GELU: approximate: expected one of {', '.join(functions)}. Received: {approximate!r}"
-            )
-        self.approximate = approximate
+        self.approximate = choice("GELU", "approximate", approximate, functions)
         super().__init__(functions[approximate], name=name)
 
 
-class SiLU(Activation):
+class SiLU(Plain):
     """`f(x) = x sigmoid(x)` (S7.11; Elfwing et al. 2018), Swish with beta = 1."""
 
     kind = "silu"
 
-    def __init__(self, name=None):
-        super().__init__("silu", name=name)
 
-
-class HardSigmoid(Activation):
+class HardSigmoid(Plain):
     """`f(x) = min(max(x + 3, 0), 6) / 6`, a sigmoid of three lines (as in PyTorch; S7.2).
 
     The derivative is 1/6 between -3 and 3, 0 elsewhere and at the kinks.
@@ -194,11 +178,8 @@ class HardSigmoid(Activation):
 
     kind = "hard_sigmoid"
 
-    def __init__(self, name=None):
-        super().__init__("hard_sigmoid", name=name)
 
-
-class HardTanh(Activation):
+class HardTanh(Plain):
     """`f(x) = min(max(x, -1), 1)`; derivative 0 at the kinks (Collobert 2004; S7.3).
 
     Examples
@@ -210,11 +191,8 @@ class HardTanh(Activation):
 
     kind = "hard_tanh"
 
-    def __init__(self, name=None):
-        super().__init__("hard_tanh", name=name)
 
-
-class HardSwish(Activation):
+class HardSwish(Plain):
     """`f(x) = x min(max(x + 3, 0), 6) / 6`, SiLU with the hard sigmoid (Howard et al. 2019; S7.11).
 
     The derivative is `x / 3 + 1 / 2` between -3 and 3, 0 up to -3 and 1 from 3 on.
@@ -228,11 +206,8 @@ class HardSwish(Activation):
 
     kind = "hard_swish"
 
-    def __init__(self, name=None):
-        super().__init__("hard_swish", name=name)
 
-
-class Step(Activation):
+class Step(Plain):
     """`f(x) = 1` for x >= 0, 0 below: a perceptron's (S1.2), to look at, not to train.
 
     The derivative is 0 everywhere, so nothing before it learns.
@@ -245,9 +220,6 @@ class Step(Activation):
     """
 
     kind = "step"
-
-    def __init__(self, name=None):
-        super().__init__("step", name=name)
 
 
 class Softmax(Layer):

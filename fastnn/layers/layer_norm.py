@@ -1,11 +1,10 @@
 """Layer normalization."""
 
-from .. import initializers, kernels
-from ..errors import ShapeError
-from .base import Layer
+from .. import kernels
+from .normalization import Normalization
 
 
-class LayerNorm(Layer):
+class LayerNorm(Normalization):
     """Give the last axis of every sample mean 0 and variance 1, then scale and shift it [1].
 
     `x_hat = (x - mean) / sqrt(var + eps)`, `y = gamma x_hat + beta`, with the mean and the biased variance
@@ -37,19 +36,6 @@ class LayerNorm(Layer):
         if not eps > 0:
             raise ValueError(f"LayerNorm: eps: expected a positive number. Received: {eps!r}")
         self.eps = eps
-
-    def shape_rule(self, input_shape):
-        if len(input_shape) < 1:
-            raise ShapeError(
-                f"{self.label()}: expected samples with a last axis of channels or features. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        return input_shape
-
-    def create_parameters(self, input_shape):
-        shape = input_shape[-1:]
-        self.gamma = self.add_parameter("gamma", shape, initializers.get("ones"), decay=False)
-        self.beta = self.add_parameter("beta", shape, initializers.get("zeros"), decay=False)
 
     def forward(self, x, training=False):
         y, rows = self.buffer(x.shape), (x.size // x.shape[-1],)

@@ -1,6 +1,7 @@
 """Local response normalization."""
 
 from .. import kernels
+from ..checks import number
 from ..errors import ShapeError
 from .base import Layer, positive_int
 
@@ -45,13 +46,8 @@ class LRN(Layer):
                 f"LRN: size: expected an odd number, a channel and as many neighbours on each side. "
                 f"Received: {size!r}"
             )
-        for argument, value, right in (
-            ("alpha", alpha, alpha >= 0), ("beta", beta, beta >= 0), ("k", k, k > 0),
-        ):  # fmt: skip
-            if not right:
-                least = "a positive number" if argument == "k" else "a number of at least 0"
-                raise ValueError(f"LRN: {argument}: expected {least}. Received: {value!r}")
-        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+        self.alpha, self.beta = number("LRN", "alpha", alpha), number("LRN", "beta", beta)
+        self.k = number("LRN", "k", k, "(0, inf)")
 
     def shape_rule(self, input_shape):
         if len(input_shape) < 1:

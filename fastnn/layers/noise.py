@@ -1,8 +1,7 @@
 """Noise as layers: at the inputs, at hidden units, and as an activation that is drawn."""
 
-import math
-
 from .. import kernels
+from ..checks import choice, number
 from .dropout import RandomLayer, drop_rate
 
 #: phi of StochasticGate -> the activation x phi(x).
@@ -38,9 +37,7 @@ class GaussianNoise(RandomLayer):
 
     def __init__(self, std, name=None):
         super().__init__(name)
-        self.std = float(std)
-        if not 0 <= self.std < math.inf:
-            raise ValueError(f"GaussianNoise: std: expected a finite number of at least 0. Received: {std!r}")
+        self.std = number("GaussianNoise", "std", std)
 
     def forward(self, x, training=False):
         self.saved = ()
@@ -174,13 +171,8 @@ class StochasticGate(RandomLayer):
 
     def __init__(self, phi="constant", keep_prob=0.8, name=None):
         super().__init__(name)
-        if phi != "constant" and phi not in EXPECTATION:
-            raise ValueError(
-                f"StochasticGate: phi: expected one of 'constant', 'gaussian_cdf', 'logistic'. "
-                f"Received: {phi!r}"
-            )
+        self.phi = choice("StochasticGate", "phi", phi, ("constant", *EXPECTATION))
         drop_rate("StochasticGate", None, keep_prob)
-        self.phi = phi
         self.keep_prob = float(keep_prob)
 
     def forward(self, x, training=False):

@@ -11,7 +11,24 @@ from .conv import Conv2D
 FUSED = ("linear", "relu", "leaky_relu")
 
 
-class BatchNorm(Layer):
+class Normalization(Layer):
+    """What BatchNorm and LayerNorm share: a factor and a shift for each number of the last axis."""
+
+    def shape_rule(self, input_shape):
+        if len(input_shape) < 1:
+            raise ShapeError(
+                f"{self.label()}: expected samples with a last axis of channels or features. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        return input_shape
+
+    def create_parameters(self, input_shape):
+        shape = input_shape[-1:]
+        self.gamma = self.add_parameter("gamma", shape, initializers.get("ones"), decay=False)
+        self.beta = self.add_parameter("beta", shape, initializers.get("zeros"), decay=False)
+
+
+class BatchNorm(Normalization):
     """Give every channel mean `beta` and deviation `gamma` over the batch (Ioffe & Szegedy 2015).
 
     Training: `x_hat = (x - mean) / sqrt(var + eps)`, `y = activation(gamma x_hat + beta)`, with the mean and
@@ -60,18 +77,9 @@ class BatchNorm(Layer):
         """Variance of each channel, (C,), over the batches so far."""
         return self.own_buffers["running_var"]
 
-    def shape_rule(self, input_shape):
-        if len(input_shape) < 1:
-            raise ShapeError(
-                f"{self.label()}: expected samples with a last axis of channels or features. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
-        return input_shape
-
     def create_parameters(self, input_shape):
+        super().create_parameters(input_shape)
         shape = input_shape[-1:]
-        self.gamma = self.add_parameter("gamma", shape, initializers.get("ones"), decay=False)
-        self.beta = self.add_parameter("beta", shape, initializers.get("zeros"), decay=False)
         self.add_buffer("running_mean", np.zeros(shape))
         self.add_buffer("running_var", np.ones(shape))
 

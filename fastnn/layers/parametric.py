@@ -1,24 +1,12 @@
 """Activations with parameters of their own: PReLU, Swish and Maxout."""
 
-import math
-
 import numpy as np
 
 from .. import initializers, kernels
+from ..checks import number
 from ..errors import ShapeError
 from .activations import Activation
 from .base import Layer, positive_int, weight_gradients
-
-
-def finite(value, name, layer):
-    """`value` as a finite float, or an error."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{layer}: {name}: expected a finite number. Received: {value!r}")
-    return number
 
 
 class PReLU(Layer):
@@ -51,7 +39,7 @@ class PReLU(Layer):
 
     def __init__(self, init=0.25, shared=True, name=None):
         super().__init__(name)
-        self.init = finite(init, "init", "PReLU")
+        self.init = number("PReLU", "init", init, "(-inf, inf)")
         self.shared = bool(shared)
 
     def create_parameters(self, input_shape):
@@ -107,7 +95,7 @@ class Swish(Activation):
     kind = "swish"
 
     def __init__(self, beta=1.0, learnable=False, name=None):
-        self.beta = finite(beta, "beta", "Swish")
+        self.beta = number("Swish", "beta", beta, "(-inf, inf)")
         self.learnable = bool(learnable)
         super().__init__("swish", self.beta, name)
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import choice
 from ..errors import ShapeError
 from ..workspace import Workspace
 
@@ -120,10 +121,7 @@ class Loss:
 
     def chosen(self, name, value, choices):
         """`value`, which must be one of the strings `choices`."""
-        if value not in choices:
-            expected = ", ".join(repr(choice) for choice in choices[:-1]) + f" or {choices[-1]!r}"
-            raise ValueError(f"{type(self).__name__}: {name}: expected {expected}. Received: {value!r}")
-        return value
+        return choice(type(self).__name__, name, value, choices)
 
     def __repr__(self):
         values = (f"{name}={getattr(self, name)!r}" for name in self.arguments)
@@ -242,6 +240,16 @@ def as_array(target):
 def described(array):
     """Shape and dtype, for messages."""
     return f"shape={np.shape(array)}, dtype={np.asarray(array).dtype}"
+
+
+def check_probabilities(target, expected):
+    """Raise unless these are numbers of at least 0 of a model's dtype; `expected` begins the message."""
+    if target.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{expected} in the model's dtype. Received: {described(target)}; "
+            "convert them with target.astype('float32')"
+        )
+    check_wanted(target, target >= 0, "probabilities of at least 0")
 
 
 def check_wanted(target, wanted, expected, hint=""):

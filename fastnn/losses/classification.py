@@ -3,8 +3,9 @@
 import numpy as np
 
 from .. import kernels
+from ..checks import number
 from ..errors import ShapeError
-from .base import ClassWeighted, as_array, as_output, check_ending, check_wanted, described, last_layer
+from .base import ClassWeighted, as_array, as_output, check_ending, check_probabilities, described, last_layer
 
 INT64 = np.dtype(np.int64)
 TWICE = (
@@ -49,12 +50,7 @@ class _LabelLoss(ClassWeighted):
             elif target.ndim == 2 and len(target) == n:
                 hint = f"; the model has {n_classes} outputs, these rows have {target.shape[1]} classes"
             raise ShapeError(f"{expected}. Received: {described(target)}{hint}")
-        if target.dtype not in (np.float32, np.float64):
-            raise TypeError(
-                f"{expected} in the model's dtype. Received: {described(target)}; "
-                "convert them with target.astype('float32')"
-            )
-        check_wanted(target, target >= 0, "probabilities of at least 0")
+        check_probabilities(target, expected)
 
     def prepare(self, target, output):
         if output.ndim != 2:
@@ -125,15 +121,8 @@ class SoftmaxCrossEntropy(_LabelLoss):
         self, label_smoothing=0.0, smoothing="uniform", class_weights=None, reduction="mean_samples"
     ):
         super().__init__(class_weights, reduction)
-        try:
-            self.label_smoothing = float(label_smoothing)
-        except (TypeError, ValueError):
-            self.label_smoothing = np.nan
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"{type(self).__name__}: label_smoothing: expected a number in [0, 1), the probability taken "
-                f"from the true class. Received: {label_smoothing!r}"
-            )
+        hint = ", the probability taken from the true class"
+        self.label_smoothing = number(type(self).__name__, "label_smoothing", label_smoothing, "[0, 1)", hint)
         self.smoothing = self.chosen("smoothing", smoothing, ("uniform", "others"))
 
     def check_model(self, model):

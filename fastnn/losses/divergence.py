@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import ShapeError
-from .base import Loss, as_array, as_output, check_ending, check_wanted, described
+from .base import Loss, as_array, as_output, check_ending, check_probabilities, described
 from .classification import TWICE, check_logits
 
 #: How far the probabilities of a row may be from adding up to 1; the kernel's number.
@@ -64,12 +64,7 @@ class KLDivergence(Loss):
             if target.ndim == 1 and target.dtype.kind in "iu":
                 hint = "; labels are for SoftmaxCrossEntropy, which equals this divergence for them"
             raise ShapeError(f"{expected}. Received: {described(target)}{hint}")
-        if target.dtype not in (np.float32, np.float64):
-            raise TypeError(
-                f"{expected} in the model's dtype. Received: {described(target)}; "
-                "convert them with target.astype('float32')"
-            )
-        check_wanted(target, target >= 0, "probabilities of at least 0")
+        check_probabilities(target, expected)
         sums = target.sum(axis=1, dtype=np.float64)
         wrong = ~(np.abs(sums - 1) <= SUM_TOLERANCE)
         if wrong.any():

@@ -1,9 +1,7 @@
 """Losses of regression: the squared error, and Huber's, which outliers pull less."""
 
-import math
-from numbers import Real
-
 from .. import kernels
+from ..checks import number
 from .base import OutputWise
 
 #: What the loss of a batch is divided by: samples, samples and outputs, nothing.
@@ -82,13 +80,8 @@ class Huber(OutputWise):
 
     def __init__(self, delta=1.0, reduction="mean_samples"):
         super().__init__()
-        is_number = isinstance(delta, Real) and not isinstance(delta, bool)
-        self.delta = float(delta) if is_number else math.nan
-        if not 0 < self.delta < math.inf:
-            raise ValueError(
-                f"Huber: delta: expected a positive number, an error in the unit of the targets. "
-                f"Received: {delta!r}"
-            )
+        hint = ", an error in the unit of the targets"
+        self.delta = number("Huber", "delta", delta, "(0, inf)", hint)
         self.reduction = self.chosen("reduction", reduction, REDUCTIONS)
 
     def compute(self, output, target, sample_weight, gradient, losses):

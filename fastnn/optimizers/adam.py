@@ -3,8 +3,6 @@
 from .. import kernels
 from .base import Optimizer
 
-EPS_MODES = ("outside", "inside")
-
 
 class Adam(Optimizer):
     """Adaptive moments: the moving average of the gradient over the root of that of its square.
@@ -60,10 +58,9 @@ class Adam(Optimizer):
         bias_correction=True, amsgrad=False, **common,
     ):  # fmt: skip
         super().__init__(lr, weight_decay, **common)
-        self.betas = _checked_betas(self, betas)
-        self.eps = self._checked("eps", eps)
+        self._set_betas(betas)
+        self._set_eps(eps, eps_mode)
         self.decoupled = bool(decoupled)
-        self.eps_mode = self._chosen("eps_mode", eps_mode, EPS_MODES)
         self.bias_correction = bool(bias_correction)
         self.amsgrad = bool(amsgrad)
         self.state_names = ("m", "v", "v_max") if self.amsgrad else ("m", "v")
@@ -172,19 +169,11 @@ class NAdam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate, or a schedule `step -> lr`.
-    betas : (float, float)
-        Both in [0, 1).
-    eps : float
-    weight_decay : float
-    decoupled : bool
-    eps_mode : {"outside", "inside"}
+    lr, betas, eps, weight_decay, decoupled, eps_mode, **common
+        As in `Adam`.
     correction : {"next", "current"}
     momentum_decay : float
         psi of the paper; 0 for a constant momentum.
-    **common
-        As in `Optimizer`.
 
     References
     ----------
@@ -208,10 +197,9 @@ class NAdam(Optimizer):
         correction="next", momentum_decay=0.004, **common,
     ):  # fmt: skip
         super().__init__(lr, weight_decay, **common)
-        self.betas = _checked_betas(self, betas)
-        self.eps = self._checked("eps", eps)
+        self._set_betas(betas)
+        self._set_eps(eps, eps_mode)
         self.decoupled = bool(decoupled)
-        self.eps_mode = self._chosen("eps_mode", eps_mode, EPS_MODES)
         self.correction = self._chosen("correction", correction, ("next", "current"))
         self.momentum_decay = self._checked("momentum_decay", momentum_decay)
         self._product = 0, 1.0  # t, mu_1 ... mu_t
@@ -264,15 +252,9 @@ class AdaMax(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate, or a schedule `step -> lr`.
-    betas : (float, float)
-        Both in [0, 1).
-    eps : float
+    lr, betas, eps, weight_decay, **common
+        As in `Adam`.
     eps_mode : {"denominator", "in_max"}
-    weight_decay : float
-    **common
-        As in `Optimizer`.
 
     References
     ----------
@@ -292,9 +274,8 @@ class AdaMax(Optimizer):
         self, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, eps_mode="denominator", weight_decay=0.0, **common
     ):
         super().__init__(lr, weight_decay, **common)
-        self.betas = _checked_betas(self, betas)
-        self.eps = self._checked("eps", eps)
-        self.eps_mode = self._chosen("eps_mode", eps_mode, ("denominator", "in_max"))
+        self._set_betas(betas)
+        self._set_eps(eps, eps_mode, ("denominator", "in_max"))
 
     def update(self, lr, weight_decay, theta, grad, m, u):
         beta1, beta2 = self.betas
@@ -321,14 +302,10 @@ class MaxProp(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate, or a schedule `step -> lr`.
+    lr, eps, weight_decay, **common
+        As in `Adam`.
     beta : float
         In [0, 1).
-    eps : float
-    weight_decay : float
-    **common
-        As in `Optimizer`.
 
     Examples
     --------
@@ -350,10 +327,3 @@ class MaxProp(Optimizer):
             theta, grad, None, u, self.n_steps + 1, lr, 0.0, self.beta, self.eps, weight_decay, "denominator",
             self.scale, self.clip,
         )  # fmt: skip
-
-
-def _checked_betas(optimizer, betas):
-    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        name = type(optimizer).__name__
-        raise ValueError(f"{name}: betas: expected two numbers, (beta1, beta2). Received: {betas!r}")
-    return tuple(optimizer._checked("betas", beta, below=1.0) for beta in betas)

@@ -1,9 +1,7 @@
 """Optimizers that scale each parameter's step by the gradients it has seen: AdaGrad, RMSProp, AdaDelta."""
 
 from .. import kernels
-from .base import Optimizer
-
-EPS_MODES = ("outside", "inside")
+from .base import Optimizer, WithMomentum
 
 
 class AdaGrad(Optimizer):
@@ -52,8 +50,7 @@ class AdaGrad(Optimizer):
         self, lr=1e-2, eps=1e-8, eps_mode="outside", initial_accumulator=0.0, weight_decay=0.0, **common
     ):
         super().__init__(lr, weight_decay, **common)
-        self.eps = self._checked("eps", eps)
-        self.eps_mode = self._chosen("eps_mode", eps_mode, EPS_MODES)
+        self._set_eps(eps, eps_mode)
         self.initial_accumulator = self._checked("initial_accumulator", initial_accumulator)
 
     def bind(self, model):
@@ -67,7 +64,7 @@ class AdaGrad(Optimizer):
         kernels.adagrad_step(theta, grad, v, lr, self.eps, weight_decay, self.eps_mode, self.scale, self.clip)
 
 
-class RMSProp(Optimizer):
+class RMSProp(WithMomentum):
     """AdaGrad that forgets: the gradient over the root of the moving average of its square.
 
     Formula (the notes, S3.6; Hinton, lecture 6e of his course [1])::
@@ -85,18 +82,13 @@ class RMSProp(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate, or a schedule `step -> lr`.
+    lr, eps, eps_mode, weight_decay, **common
+        As in `AdaGrad`.
     rho : float
         In [0, 1); the notes' beta, 0.9 or 0.99.
-    eps : float
-    eps_mode : {"outside", "inside"}
     momentum : float or callable
         In [0, 1), or a schedule `step -> momentum`.
     centered : bool
-    weight_decay : float
-    **common
-        As in `Optimizer`.
 
     References
     ----------
@@ -116,17 +108,11 @@ class RMSProp(Optimizer):
         self, lr=1e-3, rho=0.9, eps=1e-8, eps_mode="outside", momentum=0.0, centered=False, weight_decay=0.0,
         **common,
     ):  # fmt: skip
-        super().__init__(lr, weight_decay, **common)
+        super().__init__(lr, momentum, weight_decay, **common)
         self.rho = self._checked("rho", rho, below=1.0)
-        self.eps = self._checked("eps", eps)
-        self.eps_mode = self._chosen("eps_mode", eps_mode, EPS_MODES)
-        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+        self._set_eps(eps, eps_mode)
         self.centered = bool(centered)
         self.state_names = ("v",) + ("mean",) * self.centered + ("velocity",) * bool(self.momentum)
-
-    def current_momentum(self):
-        """Momentum of the next update."""
-        return self._now("momentum", self.momentum, below=1.0)
 
     def update(self, lr, weight_decay, theta, grad, v, *others):
         kernels.rmsprop_step(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import choice, integer, number
 from ..workspace import ALIGNMENT
 
 
@@ -83,13 +84,7 @@ class Optimizer:
                 f"{type(self).__name__}: {', '.join(given)}: expected one of clip_value, clip_norm, "
                 f"clip_global_norm, or none. Received: {given}"
             )
-        whole = isinstance(accumulate_steps, (int, np.integer)) and not isinstance(accumulate_steps, bool)
-        if not whole or accumulate_steps < 1:
-            raise ValueError(
-                f"{type(self).__name__}: accumulate_steps: expected an integer of at least 1. "
-                f"Received: {accumulate_steps!r}"
-            )
-        self.accumulate_steps = int(accumulate_steps)
+        self.accumulate_steps = integer(type(self).__name__, "accumulate_steps", accumulate_steps)
         self.groups = None if groups is None else self._checked_groups(groups)
         self.scale, self.clip = 1.0 / self.accumulate_steps, self.clip_value or 0.0
         self.n_steps = self.n_pending = 0
@@ -124,14 +119,8 @@ class Optimizer:
         """What a number or a schedule is for the next update."""
         if not callable(value):
             return value
-        value = value(self.n_steps)
-        try:
-            return self._checked(name, value, below)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{name}: expected {_interval(below)} from the schedule at step {self.n_steps}. "
-                f"Received: {value!r}; correct the schedule, a function of the number of updates done"
-            ) from None
+        hint = f" from the schedule at step {self.n_steps}, a function of the number of updates done"
+        return number(type(self).__name__, name, value(self.n_steps), f"[0, {below:g})", hint)
 
     # Steps
 
@@ -296,7 +285,11 @@ class Optimizer:
         return values
 
     def config(self):
-        """Constructor arguments, as JSON can hold them; a schedule, which is a function, is left out."""
+        """Constructor arguments, as JSON can hold them; a schedule, which is a function, is left out.
+
+        A checkpoint keeps them, to tell whether it is continued by the same optimizer. Arguments that it does
+        not have, because it is older than they are, count as their defaults.
+        """
         values = self._settings()
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if not callable(v)}
 
@@ -306,18 +299,20 @@ class Optimizer:
 
     # Checks of hyperparameters
 
+    def _set_eps(self, eps, mode, modes=("outside", "inside")):
+        self.eps = self._checked("eps", eps)
+        self.eps_mode = self._chosen("eps_mode", mode, modes)
+
+    def _set_betas(self, betas):
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            name = type(self).__name__
+            raise ValueError(f"{name}: betas: expected two numbers, (beta1, beta2). Received: {betas!r}")
+        self.betas = tuple(self._checked("betas", beta, below=1.0) for beta in betas)
+
     def _checked(self, name, value, below=math.inf):
         """`value` as a float in `[0, below)`, or an error."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0 <= number < below:  # NaN fails too
-            hint = " or a schedule, a function step -> lr" if name == "lr" else ""
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected {_interval(below)}{hint}. Received: {value!r}"
-            )
-        return number
+        hint = " or a schedule, a function step -> lr" if name == "lr" else ""
+        return number(type(self).__name__, name, value, f"[0, {below:g})", hint)
 
     def _positive(self, name, value):
         """`value` as a finite float above 0, or None, or an error."""
@@ -342,17 +337,19 @@ class Optimizer:
         return checked
 
     def _chosen(self, name, value, choices):
-        """`value`, which must be one of `choices`."""
-        if value not in choices:
-            expected = ", ".join(repr(choice) for choice in choices)
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected one of {expected}. Received: {value!r}"
-            )
-        return value
+        return choice(type(self).__name__, name, value, choices)
 
 
-def _interval(below):
-    return f"a number in [0, {below:g})" if below < math.inf else "a finite number of at least 0"
+class WithMomentum(Optimizer):
+    """Base of those that have a momentum, a number in [0, 1) or a schedule `step -> momentum`."""
+
+    def __init__(self, lr, momentum, weight_decay, **common):
+        super().__init__(lr, weight_decay, **common)
+        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+
+    def current_momentum(self):
+        """Momentum of the next update."""
+        return self._now("momentum", self.momentum, below=1.0)
 
 
 def _zeros_like(theta):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import integer
 from ..errors import NonFiniteError
 from .base import Optimizer
 
@@ -15,7 +16,8 @@ class Search(Optimizer):
 
     `step(closure)` needs a function that returns the loss of the batch whose gradient `model.grad` is; a
     Trainer gives it, with the same dropout masks, and running averages stay as they are. Each trial costs a
-    forward pass. There is no weight decay: a penalty belongs to the loss that is compared.
+    forward pass. There is no weight decay: a penalty belongs to the loss that is compared. All rates that are
+    tried are multiplied by `lr_scale`, so that callbacks which lower it make the steps shorter.
 
     Attributes
     ----------
@@ -28,11 +30,14 @@ class Search(Optimizer):
     def __init__(self, lr):
         super().__init__(lr)
         self.last_lr: float | None = None
+        self._last_scale = 1.0  # lr_scale then
         self._start: Any = None  # theta where the search begins
 
     def current_lr(self):
-        """Learning rate of the last step; before the first one, the largest that will be tried."""
-        return super().current_lr() if self.last_lr is None else self.last_lr
+        """Learning rate of the last step, if `lr_scale` had been this; before it, the largest to be tried."""
+        if self.last_lr is None:
+            return super().current_lr()
+        return self.last_lr * (self.lr_scale / self._last_scale)
 
     def search(self, loss_at):
         """The learning rate to take; `loss_at(lr)` is the loss after a step of that length."""
@@ -75,7 +80,7 @@ class Search(Optimizer):
             lr = self.search(loss_at)
         finally:
             move(lr)
-        self.last_lr = lr
+        self.last_lr, self._last_scale = lr, self.lr_scale
         self.n_steps += 1
 
 
@@ -119,14 +124,15 @@ class LineSearch(Search):
         super().__init__(max(self.candidates))
 
     def search(self, loss_at):
-        losses = [loss if math.isfinite(loss) else math.inf for loss in map(loss_at, self.candidates)]
+        rates = [lr * self.lr_scale for lr in self.candidates]
+        losses = [loss if math.isfinite(loss) else math.inf for loss in map(loss_at, rates)]
         best = min(range(len(losses)), key=losses.__getitem__)
         if losses[best] == math.inf:
             raise NonFiniteError(
                 f"LineSearch: candidates: expected a finite loss with one of {self.candidates}. "
                 "Received: none; add smaller ones"
             )
-        return self.candidates[best]
+        return rates[best]
 
 
 class ArmijoLineSearch(Search):
@@ -174,17 +180,13 @@ class ArmijoLineSearch(Search):
             self._positive(name, self._checked(name, value, below=1.0))
             for name, value in (("c1", c1), ("shrink", shrink))
         )
-        if isinstance(max_trials, bool) or not isinstance(max_trials, (int, np.integer)) or max_trials < 1:
-            raise ValueError(
-                f"ArmijoLineSearch: max_trials: expected an integer of at least 1. Received: {max_trials!r}"
-            )
-        self.max_trials = int(max_trials)
+        self.max_trials = integer("ArmijoLineSearch", "max_trials", max_trials)
 
     def search(self, loss_at):
         loss, slope = loss_at(0.0), kernels.sum_of_squares(self.model.grad)
         if not math.isfinite(loss):
             raise NonFiniteError(f"ArmijoLineSearch: closure: expected a finite loss. Received: {loss}")
-        lr = self._now("lr", self.lr)
+        lr = Optimizer.current_lr(self)
         for _ in range(self.max_trials):
             if loss_at(lr) <= loss - self.c1 * lr * slope:  # what is not a number fails
                 return lr

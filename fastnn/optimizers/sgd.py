@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from .base import Optimizer
+from .base import WithMomentum
 
 
-class SGD(Optimizer):
+class SGD(WithMomentum):
     """Gradient descent on mini-batches, optionally with momentum.
 
     Formula, with the gradient `g`, the velocity `u` and `beta = momentum`::
@@ -58,8 +58,7 @@ class SGD(Optimizer):
     arguments = ("lr", "momentum", "form", "nesterov", "weight_decay")
 
     def __init__(self, lr, momentum=0.0, form="grad_sum", nesterov=False, weight_decay=0.0, **common):
-        super().__init__(lr, weight_decay, **common)
-        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+        super().__init__(lr, momentum, weight_decay, **common)
         self.form = self._chosen("form", form, ("grad_sum", "velocity", "ema"))
         self.nesterov = bool(nesterov)
         if self.nesterov and not self.momentum:
@@ -68,10 +67,6 @@ class SGD(Optimizer):
                 f"Received: momentum={momentum!r}; 0.9 is usual"
             )
         self.state_names = ("velocity",) if self.momentum else ()
-
-    def current_momentum(self):
-        """Momentum of the next update."""
-        return self._now("momentum", self.momentum, below=1.0)
 
     def update(self, lr, weight_decay, theta, grad, u=None):
         if u is None:
@@ -104,7 +99,7 @@ class Momentum(SGD):
         super().__init__(lr, momentum, form, nesterov, weight_decay, **common)
 
 
-class NAG(Optimizer):
+class NAG(WithMomentum):
     """Nesterov's accelerated gradient: momentum that looks where it is going before it asks for the gradient.
 
     Formula (the notes, S3.2), with `beta = momentum`::
@@ -125,14 +120,9 @@ class NAG(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
-        Learning rate, or a schedule `step -> lr`.
-    momentum : float or callable
-        beta, in [0, 1), or a schedule `step -> beta`.
+    lr, momentum, weight_decay, **common
+        As in `SGD`.
     form : {"lookahead", "shifted"}
-    weight_decay : float
-    **common
-        As in `Optimizer`.
 
     Raises
     ------
@@ -157,15 +147,10 @@ class NAG(Optimizer):
     state_names = ("velocity",)
 
     def __init__(self, lr, momentum=0.9, form="lookahead", weight_decay=0.0, **common):
-        super().__init__(lr, weight_decay, **common)
-        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+        super().__init__(lr, momentum, weight_decay, **common)
         self.form = self._chosen("form", form, ("lookahead", "shifted"))
         self._w: Any = None  # theta as it was before pre_step
         self._ahead = False
-
-    def current_momentum(self):
-        """Momentum of the next update."""
-        return self._now("momentum", self.momentum, below=1.0)
 
     def pre_step(self):
         """Move `theta` to the look-ahead point; before the forward pass. Nothing with `form="shifted"`."""

@@ -4,6 +4,7 @@ Each function returns a `matplotlib.figure.Figure`; `save(figure, path)` writes 
 """
 
 from .activations import activations
+from .augmentation import augmented
 from .curves import learning_curves
 from .evaluation import confusion, mistakes
 from .figure import save
@@ -16,6 +17,7 @@ from .surfaces import animate_paths, effective_rates, look_ahead, optimizer_path
 __all__ = [
     "activations",
     "animate_paths",
+    "augmented",
     "confusion",
     "effective_rates",
     "filters",

@@ -14,7 +14,7 @@ steps_per_epoch=len(batches))` halves the rate every 5 epochs. `plots.learning_r
 
 from .cycles import cosine, cosine_restarts, one_cycle, triangular
 from .decay import constant, exponential, inverse_time, piecewise, step_decay
-from .momentum import sutskever_momentum
+from .momentum import one_cycle_momentum, sutskever_momentum
 from .warmup import noam, warmup
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "inverse_time",
     "noam",
     "one_cycle",
+    "one_cycle_momentum",
     "piecewise",
     "step_decay",
     "sutskever_momentum",

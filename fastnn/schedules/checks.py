@@ -1,28 +1,11 @@
-"""What a schedule checks before it is made: numbers and lengths."""
+"""What a schedule checks before it is made: numbers (`fastnn.checks`), lengths, highest and lowest rates."""
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 
+from ..checks import choice, integer, number
 
-def number(where, name, value, interval="[0, inf)"):
-    """`value` as a float inside the interval, or an error that names the schedule and the argument."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        result = math.nan
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    above = result > low or (interval[0] == "[" and result == low)
-    below = result < high or (interval[-1] == "]" and result == high)
-    if not (above and below):  # NaN fails too
-        raise ValueError(f"{where}: {name}: expected a number in {interval}. Received: {value!r}")
-    return result
-
-
-def integer(where, name, value):
-    """`value` as an int of at least 1, or an error."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{where}: {name}: expected an integer of at least 1. Received: {value!r}")
-    return int(value)
+__all__ = ["choice", "integer", "number", "rates", "updates"]
 
 
 def updates(where, name, value, steps_per_epoch=1, least=1):
@@ -37,3 +20,9 @@ def updates(where, name, value, steps_per_epoch=1, least=1):
             f"Received: {value!r}{unit_of}"
         )
     return result
+
+
+def rates(where, low, high):
+    """Raise unless `0 <= low <= high < inf`."""
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"{where}: expected 0 <= lr_min <= lr_max. Received: lr_min={low}, lr_max={high}")

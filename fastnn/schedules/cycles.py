@@ -3,7 +3,12 @@
 import math
 from itertools import pairwise
 
-from .checks import integer, number, updates
+from .checks import choice, integer, number, rates, updates
+
+
+def half_cosine(first, last, share):
+    """From `first` to `last` along half a cosine, of which `share` has passed."""
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 
 def triangular(lr_min, lr_max, half_period=20, mode="triangular", gamma=None, steps_per_epoch=1):
@@ -44,12 +49,9 @@ def triangular(lr_min, lr_max, half_period=20, mode="triangular", gamma=None, st
     >>> lr(0), lr(20), lr(40), lr(60)
     (0.1, 0.5, 0.1, 0.5)
     """
-    _check_range("triangular", lr_min, lr_max)
+    rates("triangular", lr_min, lr_max)
     half = updates("triangular", "half_period", half_period, steps_per_epoch)
-    if mode not in ("triangular", "triangular2", "exp_range"):
-        raise ValueError(
-            f"triangular: mode: expected 'triangular', 'triangular2' or 'exp_range'. Received: {mode!r}"
-        )
+    choice("triangular", "mode", mode, ("triangular", "triangular2", "exp_range"))
     if mode == "exp_range":
         gamma = number("triangular", "gamma", gamma, "(0, 1)")
     elif gamma is not None:
@@ -95,7 +97,7 @@ def cosine(lr_max, steps, lr_min=0.0, warmup=0, steps_per_epoch=1):
     >>> lr(0), round(lr(50), 3), lr(100)
     (0.1, 0.05, 0.0)
     """
-    _check_range("cosine", lr_min, lr_max)
+    rates("cosine", lr_min, lr_max)
     if not 0 <= warmup < steps < math.inf:
         raise ValueError(f"cosine: expected 0 <= warmup < steps. Received: warmup={warmup}, steps={steps}")
     unit = integer("cosine", "steps_per_epoch", steps_per_epoch)
@@ -105,7 +107,7 @@ def cosine(lr_max, steps, lr_min=0.0, warmup=0, steps_per_epoch=1):
         if step < warmup:
             return lr_max * (step + 1) / warmup
         share = min(1.0, (step - warmup) / (steps - warmup))
-        return lr_min + (lr_max - lr_min) * (1 + math.cos(math.pi * share)) / 2
+        return half_cosine(lr_max, lr_min, share)
 
     return lr
 
@@ -154,7 +156,7 @@ def cosine_restarts(lr_max, period, lr_min=0.0, t_mult=1, inclusive=False, steps
     >>> lr(0), lr(10), lr(11)
     (0.1, 0.0, 0.1)
     """
-    _check_range("cosine_restarts", lr_min, lr_max)
+    rates("cosine_restarts", lr_min, lr_max)
     first = updates("cosine_restarts", "period", period, steps_per_epoch)
     factor = integer("cosine_restarts", "t_mult", t_mult)
     last = 1 if inclusive else 0
@@ -166,7 +168,7 @@ def cosine_restarts(lr_max, period, lr_min=0.0, t_mult=1, inclusive=False, steps
         while step >= length + last:
             step -= length + last
             length *= factor
-        return lr_min + (lr_max - lr_min) * (1 + math.cos(math.pi * step / length)) / 2
+        return half_cosine(lr_max, lr_min, step / length)
 
     return lr
 
@@ -181,7 +183,7 @@ def one_cycle(
 
     Departures from [1]. The paper goes up and down along lines of equal length and then, in the last updates,
     far down: `shape="linear", three_phase=True`. The default is the form that fastai and PyTorch's
-    `OneCycleLR` made usual. The paper lets the momentum go the other way, which is not done here.
+    `OneCycleLR` made usual. The momentum goes the other way: `one_cycle_momentum` with the same lengths.
 
     Parameters
     ----------
@@ -221,29 +223,25 @@ def one_cycle(
     """
     lr_max = number("one_cycle", "lr_max", lr_max)
     n = updates("one_cycle", "steps", steps, steps_per_epoch, least=2)
-    rise = number("one_cycle", "rise", rise, "[0, 0.5)" if three_phase else "[0, 1)")
     lowest = lr_max / number("one_cycle", "div", div, "[1, inf)")
     end = lowest / number("one_cycle", "final_div", final_div, "[1, inf)")
-    if shape not in ("cosine", "linear"):
-        raise ValueError(f"one_cycle: shape: expected 'cosine' or 'linear'. Received: {shape!r}")
-    knots = [(0, lowest), (rise * n - 1, lr_max), (n - 1, end)]
+    return wave("one_cycle", (lowest, lr_max, end), n, rise, shape, three_phase)
+
+
+def wave(where, levels, n, rise, shape, three_phase):
+    """From the first level to the second in the part `rise` of n updates, then (back and) to the third."""
+    first, top, last = levels
+    rise = number(where, "rise", rise, "[0, 0.5)" if three_phase else "[0, 1)")
+    choice(where, "shape", shape, ("cosine", "linear"))
+    knots = [(0, first), (rise * n - 1, top), (n - 1, last)]
     if three_phase:
-        knots.insert(2, (2 * rise * n - 2, lowest))
+        knots.insert(2, (2 * rise * n - 2, first))
     parts = [(*a, *b) for a, b in pairwise(knots)]
 
-    def lr(step):
+    def value(step):
         # A first part shorter than an update has its end before step 0 and is passed over.
         start, a, stop, b = next((part for part in parts if step < part[2]), parts[-1])
         share = min(1.0, (step - start) / (stop - start))
-        if shape == "linear":
-            return a + (b - a) * share
-        return b + (a - b) * (1 + math.cos(math.pi * share)) / 2
+        return a + (b - a) * share if shape == "linear" else half_cosine(a, b, share)
 
-    return lr
-
-
-def _check_range(where, lr_min, lr_max):
-    if not 0 <= lr_min <= lr_max < math.inf:
-        raise ValueError(
-            f"{where}: expected 0 <= lr_min <= lr_max. Received: lr_min={lr_min}, lr_max={lr_max}"
-        )
+    return value

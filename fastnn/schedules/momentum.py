@@ -1,6 +1,7 @@
-"""A schedule for the momentum instead of the learning rate."""
+"""Schedules for the momentum instead of the learning rate: `Momentum(lr, momentum=sutskever_momentum())`."""
 
 from .checks import number, updates
+from .cycles import wave
 
 
 def sutskever_momentum(beta_max=0.999, period=250):
@@ -41,3 +42,51 @@ def sutskever_momentum(beta_max=0.999, period=250):
     beta_max = number("sutskever_momentum", "beta_max", beta_max, "[0, 1)")
     length = updates("sutskever_momentum", "period", period)
     return lambda step: min(1 - 0.5 / (step // length + 1), beta_max)
+
+
+def one_cycle_momentum(
+    steps, momentum_max=0.95, momentum_min=0.85, rise=0.3, shape="cosine", three_phase=False,
+    steps_per_epoch=1,
+):  # fmt: skip
+    """The other half of `one_cycle`: the momentum falls while the rate rises, and rises while it falls [1].
+
+    From `momentum_max` to `momentum_min` in the first part `rise` of the updates and back in the rest, where
+    it stays; with `three_phase` it is back after as many updates again. Large steps and a long memory at
+    once would go too far.
+
+    Parameters
+    ----------
+    steps : int
+        All updates of the training, at least 2; epochs with `steps_per_epoch`.
+    momentum_max, momentum_min : float
+        In [0, 1), the first at least as large as the second.
+    rise, shape, three_phase, steps_per_epoch
+        As in `one_cycle`; give both the same.
+
+    Returns
+    -------
+    callable
+        `step -> momentum`.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of its range.
+
+    References
+    ----------
+    .. [1] Smith, A disciplined approach to neural network hyper-parameters, part 1, 2018.
+
+    Examples
+    --------
+    >>> import fastnn as nn
+    >>> lr, beta = nn.schedules.one_cycle(0.5, 101, rise=0.5), one_cycle_momentum(101, rise=0.5)
+    >>> optimizer = nn.Momentum(lr, beta)
+    >>> round(beta(0), 2), round(beta(25), 2), round(beta(50), 2), round(beta(100), 2)
+    (0.95, 0.9, 0.85, 0.95)
+    """
+    where = "one_cycle_momentum"
+    n = updates(where, "steps", steps, steps_per_epoch, least=2)
+    high = number(where, "momentum_max", momentum_max, "[0, 1)")
+    low = number(where, "momentum_min", momentum_min, f"[0, {high}]")
+    return wave(where, (high, low, high), n, rise, shape, three_phase)

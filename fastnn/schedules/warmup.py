@@ -1,6 +1,6 @@
 """Rates that begin low, because the first weights are random and the first gradients long."""
 
-from .checks import integer, number, updates
+from .checks import choice, integer, number, updates
 from .decay import constant
 
 
@@ -49,8 +49,7 @@ def warmup(after, steps, start=0.0, shape="linear", steps_per_epoch=1):
     """
     after = after if callable(after) else constant(number("warmup", "after", after))
     n = updates("warmup", "steps", steps, steps_per_epoch)
-    if shape not in ("linear", "exponential"):
-        raise ValueError(f"warmup: shape: expected 'linear' or 'exponential'. Received: {shape!r}")
+    choice("warmup", "shape", shape, ("linear", "exponential"))
     first = number("warmup", "after(0)", after(0))
     low = number("warmup", "start", start, f"{'(' if shape == 'exponential' else '['}0, {first}]")
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..data.augmentation import Augmentation
 from ..data.batches import Batches, check_finite, train_validation_split
 from ..errors import NotBuiltError, ShapeError
+from .prefetch import Feed
 
 VALIDATION_BATCH = 128  # at least: without gradients small batches only cost time
 
@@ -48,13 +50,22 @@ class Stream:
             )
 
 
+def seed_of_order(seed, n_fits):
+    """The seed of the data's order: another for every `fit`."""
+    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])
+
+
 def n_batches(batches):
     """Batches per epoch, or None if the source does not tell."""
+    batches = batches.batches if isinstance(batches, Feed) else batches
     return batches.length if isinstance(batches, Stream) else len(batches)
 
 
-def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **options):
-    """Checked `Batches` of arrays; `options` are those of `Batches`. Builds a model without input shape."""
+def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", augment=None, **options):
+    """Checked `Batches` of arrays; `options` are those of `Batches`. Builds a model without input shape.
+
+    Images that will be augmented are checked as `augment` returns them.
+    """
     same = y is x
     x = np.asarray(x)
     y = x if same else np.asarray(y)
@@ -67,7 +78,10 @@ def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **o
     # Bytes and other integers become the model's numbers; between floating point types nothing is cast.
     dtype = None if x.dtype.kind == "f" else model.model_dtype
     first_x, first_y = next(Batches(x[:1], y[:1], shuffle=False, dtype=dtype).epoch(0))
-    model.check_input(x if model.input_shape not in (None, x.shape[1:]) else first_x)
+    if augment is not None:
+        model.check_input(augment(first_x))
+    else:
+        model.check_input(x if model.input_shape not in (None, x.shape[1:]) else first_x)
     loss.check_model(model)
     try:
         loss.check_target(first_y, model.output_shape, 1)
@@ -97,18 +111,23 @@ def from_arrays(model, loss, x, y, sample_weight=None, finite=True, name="", **o
 
 def training_feed(
     model, loss, x, y, sample_weight, batch_size, shuffle, validation_split, validation_data, epochs, seed,
-    order_seed,
+    order_seed, augment=None, prefetch=None,
 ):  # fmt: skip
     """What `fit` trains on and validates with.
 
     Returns
     -------
-    train, validation : Batches or Stream; validation is None without validation data
+    train : Feed
+    validation : Batches or Stream, or None without validation data
     description : dict
         What must be the same when the training is resumed.
     """
     if not 0 <= validation_split < 1:
         raise ValueError(f"validation_split: expected a number in [0, 1). Received: {validation_split!r}")
+    if augment is not None and not isinstance(augment, Augmentation):
+        raise TypeError(
+            f"augment: expected an augmentation, such as nn.augmentation.RandomFlip(). Received: {augment!r}"
+        )
     if validation_split and validation_data is not None:
         raise ValueError("validation_split, validation_data: expected one of the two. Received: both")
     if y is None:
@@ -119,7 +138,8 @@ def training_feed(
         if validation_split:
             kept, held_out = _split(x, y, validation_split, seed)
         options = {"indices": kept, "batch_size": batch_size, "shuffle": shuffle, "seed": order_seed}
-        train, validation = from_arrays(model, loss, x, y, sample_weight, **options), None
+        train = from_arrays(model, loss, x, y, sample_weight, augment=augment, **options)
+        validation = None
         if validation_split:
             options |= {
                 "indices": held_out,
@@ -134,7 +154,9 @@ def training_feed(
     if validation_data is not None:
         size = max(getattr(train, "batch_size", 0), VALIDATION_BATCH)
         validation = evaluation_feed(model, loss, validation_data, size, epochs, finite=True)
-    return train, validation, description
+    if augment is not None:
+        description["augment"] = repr(augment)
+    return Feed(train, augment, prefetch, order_seed), validation, description
 
 
 def evaluation_feed(model, loss, data, batch_size, epochs=1, finite=False):
@@ -186,8 +208,3 @@ def _describe(batch):
     if isinstance(batch, (tuple, list)):
         return f"{type(batch).__name__} of {len(batch)}"
     return f"{type(batch).__name__}" + (f" of shape {batch.shape}" if hasattr(batch, "shape") else "")
-
-
-def order_seed_of(seed, n_fits):
-    """The seed of the data's order: another for every `fit`."""
-    return seed if not n_fits else int(np.random.SeedSequence([seed, n_fits]).generate_state(1, np.uint64)[0])

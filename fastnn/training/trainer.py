@@ -18,7 +18,7 @@ from ..regularizers import checked
 from .callbacks import Callback
 from .checkpoint import SavedTraining, save_checkpoint
 from .diagnosis import Snapshot, explain, not_finite
-from .feed import evaluation_feed, n_batches, order_seed_of, training_feed
+from .feed import evaluation_feed, n_batches, seed_of_order, training_feed
 from .history import History
 from .interrupt import first_ctrl_c
 from .progress import progress
@@ -178,7 +178,8 @@ class Trainer:
 
     def fit(
         self, x, y=None, epochs=1, batch_size=32, validation_split=0.0, validation_data=None, callbacks=(),
-        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0,
+        sample_weight=None, shuffle=True, verbose=True, resume_from=None, initial_epoch=0, augment=None,
+        prefetch=None,
     ):  # fmt: skip
         """Train until `epochs` epochs are done.
 
@@ -205,6 +206,10 @@ class Trainer:
             the very beginning. Model, optimizer and data must be as they were.
         initial_epoch : int
             Number of epochs to take as done.
+        augment : Augmentation, optional
+            Random changes of the training images, see `fastnn.augmentation`.
+        prefetch : int, optional
+            Batches that a background thread prepares ahead; by default 2 with `augment`, else 0.
 
         Returns
         -------
@@ -224,10 +229,10 @@ class Trainer:
         saved = None if resume_from is None else SavedTraining(resume_from)
         self._check_epochs(epochs, initial_epoch)
         seed = self.seed if saved is None else saved.seed
-        order_seed = order_seed_of(seed, self.n_fits) if saved is None else saved.order_seed
+        order_seed = seed_of_order(seed, self.n_fits) if saved is None else saved.order_seed
         train, validation, data = training_feed(
             self.model, self.loss, x, y, sample_weight, batch_size, shuffle, validation_split,
-            validation_data, epochs - initial_epoch, seed, order_seed,
+            validation_data, epochs - initial_epoch, seed, order_seed, augment, prefetch,
         )  # fmt: skip
         self._begin(train, validation, data, saved, epochs, initial_epoch, callbacks, verbose, order_seed)
         with self._ending_well():

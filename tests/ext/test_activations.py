@@ -156,6 +156,16 @@ def test_sigmoid_and_tanh_identities():
     assert_close(df("softplus", GRID), s)
 
 
+def test_ranges_are_open_until_rounding():
+    """(0, 1) and (-1, 1), not [0, 1] and [-1, 1] (E46): the ends come only from rounding, far out."""
+    x = np.linspace(-35, 35, 2001)
+    s, t = f("sigmoid", x), f("tanh", x / 2)
+    assert s.min() > 0 and s.max() < 1
+    assert t.min() > -1 and t.max() < 1
+    assert f("sigmoid", np.array([-700.0]))[0] > 0  # below, there is room for small numbers
+    assert f("sigmoid", np.array([40.0]))[0] == f("tanh", np.array([20.0]))[0] == 1
+
+
 def test_relu_ramp_and_leaky_relu():
     """S7.4 and S7.5: max(0, x + 1) - max(0, x - 1) is a ramp; slopes 0 and 1 give relu and linear."""
     assert_close(f("relu", GRID + 1) - f("relu", GRID - 1), np.clip(GRID + 1, 0, 2))
@@ -195,6 +205,10 @@ def test_selu_keeps_mean_0_and_variance_1():
     assert w @ y == pytest.approx(0, abs=1e-14)
     assert w @ (y * y) == pytest.approx(1, abs=1e-14)
     assert f("selu", np.array([-100.0]))[0] == pytest.approx(-1.75810, abs=5e-6)
+    for shift, scale in ((0, 2), (1, 1), (0, 0.5)):  # of no other inputs (E54)
+        other = f("selu", shift + scale * z)
+        mean, square = w @ other, w @ (other * other)
+        assert max(abs(mean), abs(square - mean**2 - 1)) > 0.2
 
 
 def test_silu_numbers():

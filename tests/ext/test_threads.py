@@ -1,9 +1,14 @@
 """The number of threads, and when one computes alone because others want the cores."""
 
+import os
+import threading
+
 import numpy as np
+import pytest
 
 import fastnn as nn
 from fastnn._ext import threads
+from fastnn._ext.noise import gaussian_noise_forward
 
 MS = 10**6
 
@@ -46,5 +51,37 @@ def test_the_number_is_kept():
     try:
         nn.set_num_threads(2)
         assert nn.get_num_threads() == (2 if threads.HAS_OPENMP else 1)
+    finally:
+        nn.set_num_threads(before)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="only Linux lists a process's threads")
+@pytest.mark.skipif(not threads.HAS_OPENMP, reason="without OpenMP there are no teams")
+def test_a_thread_that_computes_alone_has_no_team():
+    def started(alone):
+        """Threads that kernels brought, on a new Python thread."""
+        found = []
+
+        def work():
+            if alone:
+                threads.compute_alone()
+            x = np.zeros(1 << 20, np.float32)
+            before = set(os.listdir("/proc/self/task"))
+            for _ in range(200):  # where others want the cores too, some calls have no team
+                gaussian_noise_forward(x, x, 1.0, 0)
+                found.append(len(set(os.listdir("/proc/self/task")) - before))
+                if found[-1]:
+                    break
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return max(found)
+
+    before = nn.get_num_threads()
+    nn.set_num_threads(3)
+    try:
+        assert started(alone=False) == 2
+        assert started(alone=True) == 0
     finally:
         nn.set_num_threads(before)

@@ -38,24 +38,6 @@ def test_every_row_gets_mean_0_and_variance_1():
     assert [p.decay for p in model.parameters.values()] == [False, False]
 
 
-@pytest.mark.parametrize("input_shape", [(12,), (5, 6, 4)], ids=str)
-def test_as_in_pytorch(input_shape):
-    torch = pytest.importorskip("torch")
-    model, layer = built(input_shape, eps=1e-3)
-    peer = torch.nn.LayerNorm(input_shape[-1], eps=1e-3, dtype=torch.float64)
-    with torch.no_grad():
-        peer.weight.copy_(torch.from_numpy(layer.gamma.data))
-        peer.bias.copy_(torch.from_numpy(layer.beta.data))
-    x, dy = np.random.default_rng(0).normal(1, 2, (2, 7, *input_shape))
-    tx = torch.tensor(x, requires_grad=True)
-    ty = peer(tx)
-    ty.backward(torch.tensor(dy))
-    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-11, atol=1e-12)
-    np.testing.assert_allclose(layer.gamma.grad, peer.weight.grad.numpy(), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(layer.beta.grad, peer.bias.grad.numpy(), rtol=1e-10, atol=1e-12)
-
-
 def test_first_layer_and_prepared():
     """Without a gradient to the input, and recorded for prediction."""
     model = nn.Sequential([nn.LayerNorm(), nn.Dense(3)], input_shape=(6,), seed=0)

@@ -68,22 +68,6 @@ def test_weight_decay_leaves_alpha_and_beta_alone():
     assert model["swish1"].learned.data[0] == 1.5
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_prelu_as_in_pytorch(shared):
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x, dy = (rng.normal(size=(8, 5, 6, 3)) for _ in range(2))
-    layer = nn.PReLU(0.25, shared)
-    model = as_model(layer, (5, 6, 3))
-    peer = torch.nn.PReLU(1 if shared else 3, dtype=torch.float64)
-    tx = torch.tensor(np.moveaxis(x, -1, 1).copy(), requires_grad=True)
-    ty = peer(tx)
-    ty.backward(torch.tensor(np.moveaxis(dy, -1, 1).copy()))
-    np.testing.assert_allclose(model.forward(x), np.moveaxis(ty.detach().numpy(), 1, -1), rtol=1e-12)
-    np.testing.assert_allclose(model.backward(dy), np.moveaxis(tx.grad.numpy(), 1, -1), rtol=1e-12)
-    np.testing.assert_allclose(layer.alpha.grad, peer.weight.grad.numpy(), rtol=1e-11)
-
-
 # Swish
 
 
@@ -123,20 +107,6 @@ def test_swish_learns_its_beta():
     assert losses[-1] < 1e-9
     assert layer.learned.data[0] == pytest.approx(2.5, abs=1e-3)
     np.testing.assert_allclose(model.for_inference(8).predict(x[:8]), target[:8], atol=1e-4)
-
-
-def test_swish_as_in_pytorch():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x, dy = (rng.normal(0, 2, (8, 5)) for _ in range(2))
-    tx, tb = torch.tensor(x, requires_grad=True), torch.tensor([1.3], dtype=torch.float64, requires_grad=True)
-    ty = tx * torch.sigmoid(tb * tx)
-    ty.backward(torch.tensor(dy))
-    layer = nn.Swish(1.3, learnable=True)
-    model = as_model(layer, (5,))
-    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-12)
-    np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-11)
-    np.testing.assert_allclose(layer.learned.grad, tb.grad.numpy(), rtol=1e-11)
 
 
 # Maxout
@@ -190,22 +160,6 @@ def test_maxout_keeps_the_mean_square():
     assert abs((y**2).mean() - 1) < 0.05
 
 
-def test_maxout_as_in_pytorch():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(0)
-    x, dy = rng.normal(size=(9, 6)), rng.normal(size=(9, 4))
-    layer = nn.Maxout(4, pieces=3)
-    model = as_model(layer, (6,))
-    layer.bias.data[:] = rng.normal(size=12)
-    tx, tw, tb = (torch.tensor(a, requires_grad=True) for a in (x, layer.weight.data, layer.bias.data))
-    ty = torch.nn.functional.linear(tx, tw, tb).reshape(9, 3, 4).amax(dim=1)
-    ty.backward(torch.tensor(dy))
-    np.testing.assert_allclose(model.forward(x), ty.detach().numpy(), rtol=1e-12)
-    np.testing.assert_allclose(model.backward(dy), tx.grad.numpy(), rtol=1e-11, atol=1e-14)
-    np.testing.assert_allclose(layer.weight.grad, tw.grad.numpy(), rtol=1e-11, atol=1e-14)
-    np.testing.assert_allclose(layer.bias.grad, tb.grad.numpy(), rtol=1e-11, atol=1e-14)
-
-
 def test_prepared_for_inference():
     layers = [nn.Maxout(8), nn.BatchNorm(), nn.PReLU(shared=False), nn.Dense(3, activation=nn.Swish(1.5))]
     model = nn.Sequential(layers, input_shape=(6,), seed=0)
@@ -220,8 +174,8 @@ def test_prepared_for_inference():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: nn.PReLU(init="a"), r"PReLU: init: expected a finite number\. Received: 'a'"),
-        (lambda: nn.Swish(float("inf")), r"Swish: beta: expected a finite number\. Received: inf"),
+        (lambda: nn.PReLU(init="a"), r"PReLU: init: expected a number in \(-inf, inf\)\. Received: 'a'"),
+        (lambda: nn.Swish(float("inf")), r"Swish: beta: expected a number in \(-inf, inf\)\. Received: inf"),
         (lambda: nn.Maxout(0), "Maxout: units: expected an integer of at least 1"),
         (lambda: nn.Maxout(2, pieces=256), r"Maxout: pieces: expected 1 to 255\. Received: 256"),
         (lambda: nn.Dense(3, activation=nn.Swish(learnable=True)), "without a parameter of its own.*behind"),

@@ -40,6 +40,19 @@ def test_the_best_logits_are_finite(k, eps):
     np.testing.assert_allclose(loss.backward(), 0, atol=1e-15)
 
 
+def test_the_fused_gradient_is_the_chain_of_two():
+    """dL/dy = -1 / y_t e_t (E12), then back through softmax: y - e_t, whose numbers add up to 0 (S2.7)."""
+    z, labels = 3 * np.random.default_rng(0).normal(size=(6, 4)), np.array([0, 3, 1, 2, 2, 0])
+    softmax = nn.Sequential([nn.Softmax()], input_shape=(4,), dtype="float64")
+    y, t = softmax.forward(z).copy(), np.eye(4)[labels]
+    chained = softmax.backward(-t / y / 6)
+    loss = SoftmaxCrossEntropy()
+    assert loss.forward(z, labels) == pytest.approx(-np.log(y[t == 1]).mean(), rel=1e-14)
+    np.testing.assert_allclose(loss.backward(), chained, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(loss.backward(), (y - t) / 6, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(loss.backward().sum(axis=1), 0, atol=1e-16)
+
+
 def test_smoothing_is_the_expected_loss_of_flipped_labels():
     eps, plain = 0.3, SoftmaxCrossEntropy()
     flipped = [plain.evaluate(Z, (LABELS + shift) % 4) for shift in range(4)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn as nn
-from fastnn.optimizers import AdaDelta, AdaGrad, RMSProp
+from fastnn.optimizers import AdaDelta, AdaGrad, MaxProp, RMSProp
 
 
 def vector(values, dtype="float64"):
@@ -58,14 +58,19 @@ def test_the_size_of_the_gradients_does_not_matter(make):
     )
 
 
-def test_adagrad_serves_a_rare_feature_better():
-    """y = x1 + x2, x2 in every 20th sample only: after equal steps its weight is closer (S3.4)."""
+@pytest.mark.parametrize("make", [AdaGrad, RMSProp, MaxProp])
+def test_a_rare_feature_is_served_better(make):
+    """y = x1 + x2, x2 in every 20th sample only: after equal steps its weight is closer (S3.4).
+
+    Its gradient is not small but exactly 0 on all other samples (E20).
+    """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))
     x[np.arange(400) % 20 != 0, 1] = 0
     gradients = [lambda w, s=s: s * (s @ (w - 1.0)) for s in x]
     assert all(gradients[i](np.zeros(2))[1] == 0 for i in range(400) if i % 20)
-    plain, adapted = (path(o, gradients, [0.0, 0.0])[-1] for o in (nn.SGD(0.02), AdaGrad(0.2)))
+    adaptive = make(0.2 if make is AdaGrad else 0.05)
+    plain, adapted = (path(o, gradients, [0.0, 0.0])[-1] for o in (nn.SGD(0.02), adaptive))
     assert abs(adapted[1] - 1) < 0.5 * abs(plain[1] - 1)
 
 
@@ -79,6 +84,21 @@ def test_rmsprop_ends_in_a_cycle_of_half_its_rate(lr):
         points = path(RMSProp(lr, eps=eps), [lambda w: w] * 3000, [1.0])[-4:, 0]
         np.testing.assert_allclose(np.abs(points), lr / 2 - eps, rtol=1e-12)
         assert (points[:-1] * points[1:] < 0).all()
+
+
+@pytest.mark.parametrize("start", [0.3, -1.0, 7.0])
+def test_the_cycle_does_not_depend_on_where_it_began(start):
+    """Only on the rate (E21)."""
+    points = path(RMSProp(0.1, eps=0), [lambda w: w] * 3000, [start])[-2:, 0]
+    np.testing.assert_allclose(np.sort(points), [-0.05, 0.05], rtol=1e-12)
+
+
+def test_where_gradients_vanish_the_rate_rises():
+    """To lr / eps, or lr / sqrt(eps) inside the root; it does not become constant (E21)."""
+    gradients = [[1.0]] + [[0.0]] * 2000 + [[1e-9]]
+    for mode, highest in (("outside", 0.1 / 1e-4), ("inside", 0.1 / 1e-2)):
+        points = path(RMSProp(0.1, eps=1e-4, eps_mode=mode), gradients, [0.0])[:, 0]
+        assert (points[-2] - points[-1]) / 1e-9 == pytest.approx(highest, rel=1e-4)
 
 
 def test_a_falling_rate_ends_the_cycle():
@@ -182,10 +202,10 @@ def test_wrong_rho_is_refused(rho):
 
 def test_wrong_options_are_refused():
     for cls in (AdaGrad, RMSProp):
-        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected one of 'outside',"):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps_mode: expected 'outside' or"):
             cls(eps_mode="middle")
     for cls in (AdaGrad, RMSProp, AdaDelta):
-        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a finite number of at least 0"):
+        with pytest.raises(ValueError, match=rf"{cls.__name__}: eps: expected a number in \[0, inf\)"):
             cls(eps=-1)
     with pytest.raises(ValueError, match=r"AdaGrad: initial_accumulator: expected .*Received: -1"):
         AdaGrad(initial_accumulator=-1)

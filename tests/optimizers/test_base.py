@@ -200,7 +200,7 @@ def test_the_factor_of_the_rate(lr):
     assert resumed.lr_scale == 0.25 and resumed.current_lr() == optimizer.current_lr()
     resumed.load_state_dict(plain)
     assert resumed.lr_scale == 1.0 and "lr_scale" not in resumed.config()
-    with pytest.raises(ValueError, match="SGD: lr_scale: expected a finite number"):
+    with pytest.raises(ValueError, match=r"SGD: lr_scale: expected a number in \[0, inf\)"):
         resumed.load_state_dict(state | {"lr_scale": np.array(np.nan), "n_steps": np.array(9)})
     assert resumed.n_steps == 0
 
@@ -210,7 +210,10 @@ def test_a_schedule_with_wrong_values_is_refused(value):
     model = network()
     optimizer = SGD(lambda step: value).bind(model)
     before = model.theta.copy()
-    with pytest.raises(ValueError, match=r"lr: expected a finite number.* at step 0.*Received: .*correct"):
+    with pytest.raises(
+        ValueError,
+        match=r"SGD: lr: expected a number in \[0, inf\) from the schedule at step 0, .*Received: ",
+    ):
         optimizer.step()
     assert optimizer.n_steps == 0
     assert (model.theta == before).all()
@@ -223,14 +226,16 @@ ADAPTIVE = [AdaGrad, RMSProp, AdaDelta, Adam, AdamW, AMSGrad, NAdam, AdaMax, Max
 @pytest.mark.parametrize("make", FROM_LR + ADAPTIVE)
 @pytest.mark.parametrize("value", [-1e-3, np.nan, np.inf, "a", None])
 def test_wrong_weight_decay_is_refused(make, value):
-    with pytest.raises(ValueError, match=r"weight_decay: expected a finite number of at least 0. Received"):
+    with pytest.raises(ValueError, match=r"weight_decay: expected a number in \[0, inf\). Received"):
         make(weight_decay=value)
 
 
 @pytest.mark.parametrize("cls", [SGD, Momentum, NAG, ArmijoLineSearch, *ADAPTIVE])
 @pytest.mark.parametrize("lr", [-1, np.nan, np.inf, "a", None])
 def test_wrong_lr_is_refused(cls, lr):
-    with pytest.raises(ValueError, match=rf"{cls.__name__}: lr: expected a finite number .* or a schedule"):
+    with pytest.raises(
+        ValueError, match=rf"{cls.__name__}: lr: expected a number in \[0, inf\) or a schedule"
+    ):
         cls(lr)
 
 

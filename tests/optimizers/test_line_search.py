@@ -145,11 +145,46 @@ def test_a_schedule_is_the_first_rate():
         assert q.optimizer.last_lr == 0.01 / (1 + t)
 
 
+@pytest.mark.parametrize(
+    ("make", "tried"),
+    [
+        (lambda: LineSearch((0.1, 0.4, 1.0)), [0.025, 0.1, 0.25]),
+        (lambda: ArmijoLineSearch(100.0), [0.0, *(25.0 * 0.5**k for k in range(7))]),
+        (lambda: ArmijoLineSearch(lambda step: 100.0), [0.0, *(25.0 * 0.5**k for k in range(7))]),
+    ],
+)
+def test_lr_scale_multiplies_what_is_tried(make, tried):
+    q = Quadratic(make())
+    w, points = q.model.theta.copy(), []
+    g = q.model.grad[:] = H @ w
+    q.optimizer.lr_scale = 0.25
+
+    def loss():
+        points.append(q.model.theta.copy())
+        return q.loss()
+
+    q.optimizer.step(loss)
+    np.testing.assert_allclose(points, [w - lr * g for lr in tried], rtol=1e-14, atol=1e-14)
+    assert q.optimizer.last_lr == q.optimizer.current_lr() in tried
+    q.optimizer.lr_scale = 0.125
+    assert q.optimizer.current_lr() == q.optimizer.last_lr / 2
+
+
+def test_a_plateau_lowers_the_rates_of_a_search():
+    """`min_lr` holds the rate of the last step, and so what comes."""
+    model, (x, y) = network(), batch()
+    optimizer = LineSearch((0.0, 0.01))
+    trainer = nn.Trainer(model, nn.SoftmaxCrossEntropy(), optimizer)
+    plateau = nn.training.ReduceLROnPlateau("loss", 0.5, patience=1, min_delta=1e9, min_lr=2e-3)
+    history = trainer.fit(x, y, epochs=6, batch_size=30, verbose=False, callbacks=[plateau])
+    assert history["lr"] == pytest.approx([0.01, 0.01, 0.005, 0.0025, 0.002, 0.002], rel=1e-12)
+
+
 def test_wrong_arguments_are_refused():
     for wrong in (0.1, (), "abc"):
         with pytest.raises(ValueError, match=r"LineSearch: candidates: expected .*Received: "):
             LineSearch(wrong)
-    with pytest.raises(ValueError, match=r"LineSearch: candidates: expected a finite number .*Received: -1"):
+    with pytest.raises(ValueError, match=r"LineSearch: candidates: expected a number in .*Received: -1"):
         LineSearch((0.1, -1))
     for name in ("c1", "shrink"):
         for wrong in (0, 1, -0.5, "a"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn as nn
-from fastnn import kernels, optimizers
+from fastnn import kernels
 
 START = [1.0, -2.0, 3.0]
 CURVATURES = np.array([0.5, 1.0, 4.0])
@@ -209,11 +209,3 @@ def test_float32_is_close(optimizer, expected):
             o.step(lambda model=model: 0.5 * CURVATURES @ model.theta.astype(np.float64) ** 2)
         thetas.append(model.theta)
     np.testing.assert_allclose(*thetas, rtol=1e-4, atol=1e-5)
-
-
-def test_no_public_optimizer_is_missing():
-    """A line search has no counterpart in PyTorch: test_line_search.py has its identities."""
-    public = {getattr(optimizers, name) for name in optimizers.__all__} - {optimizers.Optimizer}
-    assert {type(optimizer) for optimizer, _ in PATHS} == public
-    searches = {nn.LineSearch, nn.ArmijoLineSearch}
-    assert {type(ours) for ours, _, _ in PYTORCH} == public - searches

@@ -43,6 +43,15 @@ def test_plain_descent_is_a_power():
     np.testing.assert_allclose(points[-1], (1 - 0.1 * CURVATURES) ** 50 * START, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("share", "ends"), [(0.99, "at 0"), (1.0, "where it began"), (1.01, "far away")])
+def test_descent_diverges_above_two_over_the_curvature(share, ends):
+    """w_t = (1 - lr lambda)^t w_0 with lr = share * 2 / lambda (S2.14)."""
+    points = minimise(SGD(share * 2 / 5.0), lambda w: 5.0 * w, [1.0], 1000)[:, 0]
+    np.testing.assert_allclose(points, (1 - 2 * share) ** np.arange(1001.0), rtol=1e-9)
+    size = abs(points[-1])
+    assert {"at 0": size < 1e-8, "where it began": size == 1, "far away": size > 1e8}[ends]
+
+
 def test_momentum_unrolled():
     """w_t+1 = w_t - lr sum_i beta^(t - i) g_i (the notes, S3.1)."""
     gradients = np.random.default_rng(0).normal(size=(20, 5))
@@ -112,7 +121,7 @@ def test_wrong_momentum_is_refused(momentum):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match=r"form: expected one of 'grad_sum', .* Received: 'sum'"):
+    with pytest.raises(ValueError, match=r"form: expected 'grad_sum', .* Received: 'sum'"):
         SGD(0.1, 0.9, form="sum")
     with pytest.raises(ValueError, match="nesterov=True: expected momentum above 0"):
         SGD(0.1, nesterov=True)
@@ -294,7 +303,7 @@ def test_a_step_without_look_ahead_is_refused():
 def test_wrong_arguments_of_nag_are_refused():
     with pytest.raises(ValueError, match=r"NAG: momentum: expected a number in \[0, 1\). Received: 1"):
         NAG(0.1, 1)
-    with pytest.raises(ValueError, match=r"NAG: form: expected one of 'lookahead', 'shifted'. Received: 'x'"):
+    with pytest.raises(ValueError, match=r"NAG: form: expected 'lookahead' or 'shifted'. Received: 'x'"):
         NAG(0.1, form="x")
 
 

@@ -17,6 +17,7 @@ ALL = {
     "inverse_time": schedules.inverse_time(0.1, 0.1),
     "noam": schedules.noam(64, 20),
     "one_cycle": schedules.one_cycle(0.1, 60),
+    "one_cycle_momentum": schedules.one_cycle_momentum(60),
     "piecewise": schedules.piecewise([10, 30], [0.1, schedules.cosine(0.2, 9), 0.01]),
     "step_decay": schedules.step_decay(0.1, 10),
     "sutskever_momentum": schedules.sutskever_momentum(),

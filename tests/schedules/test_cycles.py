@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from fastnn.schedules import cosine, cosine_restarts, one_cycle, triangular
+from fastnn.schedules import cosine, cosine_restarts, one_cycle, one_cycle_momentum, triangular
 
 
 def test_cosine_without_warmup():
@@ -120,13 +120,16 @@ def test_cosine_restarts_in_epochs():
 @pytest.mark.parametrize("shape", ["cosine", "linear"])
 @pytest.mark.parametrize(("rise", "three_phase"), [(0.3, False), (0.25, True), (0.45, True), (0.9, False)])
 def test_one_cycle_is_pytorchs(torch_rates, steps, shape, rise, three_phase):
+    """The rate and the momentum, which goes the other way."""
     lr = one_cycle(0.5, steps, rise, div=20, final_div=1e3, shape=shape, three_phase=three_phase)
-    expected = torch_rates(
-        "OneCycleLR", 0.5, steps, max_lr=0.5, total_steps=steps, pct_start=rise, div_factor=20,
-        final_div_factor=1e3, anneal_strategy={"cosine": "cos"}.get(shape, shape), three_phase=three_phase,
-        cycle_momentum=False,
-    )  # fmt: skip
-    assert [lr(step) for step in range(steps)] == pytest.approx(expected, rel=1e-9)
+    beta = one_cycle_momentum(steps, 0.9, 0.8, rise, shape, three_phase)
+    for key, ours in (("lr", lr), ("momentum", beta)):
+        expected = torch_rates(
+            "OneCycleLR", 0.5, steps, key, max_lr=0.5, total_steps=steps, pct_start=rise, div_factor=20,
+            final_div_factor=1e3, anneal_strategy={"cosine": "cos"}.get(shape, shape),
+            three_phase=three_phase, max_momentum=0.9, base_momentum=0.8,
+        )  # fmt: skip
+        assert [ours(step) for step in range(steps)] == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_cycle():

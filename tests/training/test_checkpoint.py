@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from fastnn import files
+import fastnn as nn
+from fastnn import files, optimizers, schedules
 from fastnn.data.batches import Batches
 from fastnn.errors import FileFormatError
 from fastnn.layers.containers import Residual, Sequential
@@ -128,6 +129,38 @@ def test_resumed_weights_and_no_shuffle(tmp_path):
     same(whole, resumed)
 
 
+def small_lr(optimizer):
+    """Its learning rate as a schedule; a line search looks for one itself."""
+    return {} if getattr(optimizer, "needs_closure", False) else {"lr": schedules.cosine(0.01, 12)}
+
+
+@pytest.mark.parametrize("name", [name for name in optimizers.__all__ if name != "Optimizer"])
+def test_every_optimizer_resumes_with_schedule_augmentation_and_dropout(tmp_path, name):
+    """The stop is inside the second epoch; the resumed trainer prepares another number of batches ahead."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((40, 5, 5, 1), np.float32), rng.integers(0, 3, 40)
+    options = {"epochs": 3, "batch_size": 10, "verbose": False}
+    options["augment"] = nn.augmentation.Compose(
+        [nn.augmentation.RandomAffine(20, 1, (0.8, 1.2)), nn.augmentation.RandomFlip()]
+    )
+
+    def make(seed):
+        layers = [nn.Flatten(), Dense(6, activation="tanh"), Dropout(0.3), Dense(3)]
+        optimizer = getattr(optimizers, name)
+        model = Sequential(layers, (5, 5, 1), seed=seed)
+        return Trainer(model, SoftmaxCrossEntropy(), optimizer(**small_lr(optimizer)))
+
+    whole, first, resumed = make(3), make(3), make(99)
+    whole.fit(x, y, **options)
+    stop = [Checkpoint(tmp_path / "c", every_batches=1), StopAt(1, 2)]
+    first.fit(x, y, callbacks=stop, **options)
+    resumed.fit(x, y, resume_from=tmp_path / "c", prefetch=0, **options)
+    same(whole, resumed)
+    assert not np.array_equal(first.model.theta, resumed.model.theta)
+    with pytest.raises(ValueError, match=r"data\.augment: saved .Compose\(augmentations=.*, now 'nothing'"):
+        make(3).fit(x, y, resume_from=tmp_path / "c", **(options | {"augment": None}))
+
+
 class Scripted(Callback):
     order = -5
 
@@ -249,6 +282,34 @@ def test_another_training_is_refused_and_nothing_changes(tmp_path, other, fit, m
     ):
         t.fit(x, targets, resume_from=tmp_path / "c", **(FIT | fit))
     assert np.array_equal(t.model.theta, before) and t.optimizer.n_steps == 0 and t.data is None
+
+
+def test_a_checkpoint_without_later_arguments_continues(tmp_path):
+    """What was saved before Adam had `amsgrad` and Dropout `scaling` is like their defaults, no others."""
+    path, newer = tmp_path / "older.safetensors", ("amsgrad", "bias_correction", "scaling")
+
+    def forget(value):
+        if isinstance(value, dict):
+            return {key: forget(inner) for key, inner in value.items() if key not in newer}
+        return [forget(inner) for inner in value] if isinstance(value, list) else value
+
+    x, y = data()
+    first = trainer()
+    first.fit(x, y, epochs=2, batch_size=16, verbose=False)
+    first.save(path)
+    tensors, metadata = files.read(path)
+    assert "amsgrad" in str(metadata) and "scaling" in str(metadata)
+    text = {key: files.dump_json(forget(value), key) for key, value in metadata.items()}
+    files.write(path, tensors, text)
+    whole = trainer()
+    whole.fit(x, y, epochs=4, batch_size=16, verbose=False)
+    resumed = trainer()
+    resumed.fit(x, y, epochs=4, batch_size=16, verbose=False, resume_from=path)
+    same(resumed, whole)
+    other = trainer()
+    other.optimizer.amsgrad = True
+    with pytest.raises(ValueError, match=r"optimizer\.amsgrad: saved False, now True"):
+        other.fit(x, y, epochs=4, batch_size=16, verbose=False, resume_from=path)
 
 
 def test_other_data_and_other_layers_are_refused(tmp_path):

@@ -154,6 +154,15 @@ def test_training_resumes_bit_for_bit(tmp_path):
         other.fit(x, y, epochs=4, batch_size=4, resume_from=path, verbose=False)
 
 
+def test_a_search_for_a_rate_has_the_penalty_too():
+    """A step multiplies w by 1 - lr (curvature + alpha): 0.1 is best for 2 + 8, 0.5 for 2 alone."""
+    x, best = np.full((20, 1), np.sqrt(2)), []
+    for regularizers in ([], [L2(8.0)]):
+        trainer = nn.Trainer(line(1), nn.SquaredError(half=True), nn.SGD(lr=1.0), regularizers=regularizers)
+        best.append(nn.log_search(trainer, (x, 0 * x), [0.1, 0.5], refine=False, batch_size=None).best_lr)
+    assert best == [0.5, 0.1]
+
+
 # Max-norm
 
 
