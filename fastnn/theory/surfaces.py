@@ -96,8 +96,8 @@ def quadratic(hessian, name="quadratic", start=(-4.0, 2.0), box=(-5.0, 5.0, -4.0
 
     Examples
     --------
-    >>> quadratic([[2, 1], [1, 2]])((1, 1))
-    np.float64(3.0)
+    >>> float(quadratic([[2, 1], [1, 2]])((1, 1)))
+    3.0
     """
     h = np.asarray(hessian, float)
     if h.shape != (2, 2) or h[0, 1] != h[1, 0] or not (np.linalg.eigvalsh(h) > 0).all():

@@ -219,6 +219,18 @@ def test_filters_count_at_every_position():
     assert dead == {"conv1": [pytest.approx(1 / 3)]}
 
 
+@pytest.mark.parametrize(("every", "dead"), [(1, 0.0), (2, 0.5)])
+def test_units_are_dead_as_far_as_it_has_looked(every, dead):
+    """The first of two units is awake in the second batch only."""
+    t = trainer(nn.SGD(lr=0.0), [nn.Dense(2, "relu"), nn.Dense(2)])
+    t.model["dense1"].weight.data[:] = 0
+    t.model["dense1"].weight.data[0, 0] = t.model["dense1"].bias.data[1] = 1
+    x, y = data(27)
+    x[:, 0] = np.repeat([-1, 1, -1], 9)
+    layers = t.fit(x, y, epochs=1, shuffle=False, callbacks=[LayerMonitor(every)], **FIT).layers
+    assert layers["dead"] == {"dense1": [dead]}
+
+
 def test_frozen_layers_have_no_gradient_to_tell():
     frozen = nn.Dense(8, activation="relu")
     frozen.trainable = False
