@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from . import kernels
+from .checks import integer
 from .fusion import address_of, fuse, memory_of, title
-from .layers.base import REGISTRY, Layer, WeightedLayer, from_config, positive_int, to_config
+from .layers.base import REGISTRY, Layer, WeightedLayer, from_config, to_config
 from .layers.containers import Sequential
 from .layers.dense import TiedDense
 from .layers.normalization import BatchNorm
@@ -102,7 +103,7 @@ class InferenceModel:
         if not isinstance(model, Layer) or not hasattr(model, "state_dict"):
             raise TypeError(f"model: expected a model. Received: {type(model).__name__}")
         if batch_size is not None:
-            batch_size = positive_int(batch_size, "batch_size", "for_inference")
+            batch_size = integer("for_inference", "batch_size", batch_size)
         self.batch_size = batch_size
         self._model = fold_batchnorm(model)
         self.input_shape, self.output_shape = self._model.input_shape, self._model.output_shape

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from . import kernels
+from .checks import choice, number
 
 
 class Regularizer:
@@ -82,19 +83,6 @@ class Regularizer:
     def _names(self, path):
         return self.only is None or any(_fits(path, pattern) for pattern in self.only)
 
-    def _number(self, name, value, above=False):
-        """`value` as a finite float of at least 0, or above it, or an error."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not 0 <= number < math.inf or (above and number == 0):
-            expected = "above 0" if above else "of at least 0"
-            raise ValueError(
-                f"{type(self).__name__}: {name}: expected a finite number {expected}. Received: {value!r}"
-            )
-        return number
-
     def __repr__(self):
         names = self.arguments if self.only is None else (*self.arguments, "only")
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
@@ -130,7 +118,8 @@ class ElasticNet(Regularizer):
 
     def __init__(self, l1=0.0, l2=0.0, only=None):
         super().__init__(only)
-        self.l1, self.l2 = self._number("l1", l1), self._number("l2", l2)
+        name = type(self).__name__
+        self.l1, self.l2 = number(name, "l1", l1), number(name, "l2", l2)
 
     def penalty(self, theta, grad):
         return kernels.weight_penalty(theta, grad, self.l1, self.l2)
@@ -175,10 +164,8 @@ class L2(ElasticNet):
     arguments = ("alpha", "form")
 
     def __init__(self, alpha, form="half", only=None):
-        self.alpha = self._number("alpha", alpha)
-        if form not in ("half", "full"):
-            raise ValueError(f"L2: form: expected one of 'half', 'full'. Received: {form!r}")
-        self.form = form
+        self.alpha = number("L2", "alpha", alpha)
+        self.form = choice("L2", "form", form, ("half", "full"))
         super().__init__(0.0, self.alpha * (1 if form == "half" else 2), only)
 
 
@@ -207,7 +194,7 @@ class L1(ElasticNet):
     arguments = ("alpha",)
 
     def __init__(self, alpha, only=None):
-        self.alpha = self._number("alpha", alpha)
+        self.alpha = number("L1", "alpha", alpha)
         super().__init__(self.alpha, 0.0, only)
 
 
@@ -246,7 +233,7 @@ class MaxNorm(Regularizer):
 
     def __init__(self, limit, axis=None, only=None):
         super().__init__(only)
-        self.limit = self._number("limit", limit, above=True)
+        self.limit = number("MaxNorm", "limit", limit, "(0, inf)")
         self.axis = axis
         axes = (0,) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         whole = all(isinstance(a, (int, np.integer)) and a >= 0 for a in axes)

@@ -113,6 +113,13 @@ DRAWN = [
     (nn.MaskingNoise(0.7), "layers/test_noise.py", "test_masking_noise"),
     (nn.StochasticGate("logistic"), "layers/test_noise.py", "test_the_expectation_of_the_gates"),
 ]
+#: Needs another layer beside it; the tests of a file of its own.
+BESIDE = {
+    "TiedDense": (
+        "layers/test_tying.py",
+        ["test_it_passes_check_layer", "test_gradients", "test_as_in_pytorch"],
+    )
+}
 BASES = {"Layer", "Model", "WeightedLayer"}
 CHECKED = [(layer, shape) for layer, shape, _ in LAYERS] + [(layer, (6,)) for layer, _, _ in DRAWN]
 
@@ -127,13 +134,15 @@ def label(value):
 
 def test_every_layer_and_activation_is_here():
     public = {name for name in nn.layers.__all__ if isinstance(getattr(nn.layers, name), type)} - BASES
-    assert named(CHECKED) == named(LAYERS) | named(DRAWN) == public
+    assert named(CHECKED) == named(LAYERS) | named(DRAWN) == public - set(BESIDE)
     assert not named(LAYERS) & named(DRAWN)
     assert set(nn.__all__) >= public
     functions = {layer.function for layer, _ in CHECKED if isinstance(layer, nn.Activation)}
     assert functions == set(DEFAULT_ALPHA)  # each name that `activation=` takes
     for _, path, test in DRAWN:
         assert callable(getattr(module(path), test))
+    for path, tests in BESIDE.values():
+        assert all(callable(getattr(module(path), test)) for test in tests)
 
 
 @pytest.mark.parametrize(("layer", "shape"), CHECKED, ids=label)

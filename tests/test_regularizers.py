@@ -236,11 +236,11 @@ def trainer_with(regularizers):
 
 
 VALUE_ERRORS = [
-    (lambda: L2(-1), r"L2: alpha: expected a finite number of at least 0\. Received: -1"),
-    (lambda: L1("a"), r"L1: alpha: expected a finite number of at least 0\. Received: 'a'"),
-    (lambda: L2(1, form="double"), r"L2: form: expected one of 'half', 'full'\. Received: 'double'"),
-    (lambda: ElasticNet(l2=np.nan), r"ElasticNet: l2: expected a finite number"),
-    (lambda: MaxNorm(0), r"MaxNorm: limit: expected a finite number above 0\. Received: 0"),
+    (lambda: L2(-1), r"L2: alpha: expected a number in \[0, inf\)\. Received: -1"),
+    (lambda: L1("a"), r"L1: alpha: expected a number in \[0, inf\)\. Received: 'a'"),
+    (lambda: L2(1, form="double"), r"L2: form: expected 'half' or 'full'\. Received: 'double'"),
+    (lambda: ElasticNet(l2=np.nan), r"ElasticNet: l2: expected a number in"),
+    (lambda: MaxNorm(0), r"MaxNorm: limit: expected a number in \(0, inf\)\. Received: 0"),
     (lambda: MaxNorm(1, axis=(0, 2)), r"MaxNorm: axis: expected the number .* Received: \(0, 2\)"),
     (lambda: MaxNorm(1, axis=-1), r"MaxNorm: axis: expected the number of an axis"),
     (lambda: trainer_with(L2(1, only="dense3")), r"L2: only: .*dense2\.weight.* Received: 'dense3'"),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import initializers, kernels
+from ..checks import integer
 from ..errors import NotBuiltError, ShapeError
 from ..parameter import Parameter
 
@@ -300,19 +301,12 @@ def weight_gradients(layer):
     return layer.weight.grad, layer.bias.grad, accumulate
 
 
-def positive_int(value, name, layer):
-    """`value` as an int of at least 1, or an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{layer}: {name}: expected an integer of at least 1. Received: {value!r}")
-    return int(value)
-
-
 def pair(value, name, layer):
     """A number or a pair of numbers as `(vertical, horizontal)`."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2:
         raise ValueError(f"{layer}: {name}: expected a number or a pair. Received: {value!r}")
-    return tuple(positive_int(v, name, layer) for v in values)
+    return tuple(integer(layer, name, v) for v in values)
 
 
 def checked_seed(seed):
@@ -331,7 +325,7 @@ def checked_shape(input_shape):
         raise TypeError(
             f"input_shape: expected a tuple, the shape of one sample. Received: {input_shape!r}{hint}"
         )
-    return tuple(positive_int(n, "input_shape", "model") for n in input_shape)
+    return tuple(integer("model", "input_shape", n) for n in input_shape)
 
 
 __all__ = ["Layer", "NotBuiltError", "ShapeError", "WeightedLayer", "from_config", "to_config"]

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..checks import integer
 from ..errors import ShapeError
-from .base import WeightedLayer, pair, positive_int, weight_gradients
+from .base import WeightedLayer, pair, weight_gradients
 
 
 def resolve_padding(padding, input_size, kernel_size, stride, dilation, layer):
@@ -89,11 +90,11 @@ class Conv2D(WeightedLayer):
         activation=None, algorithm="auto", weight_init="auto", bias_init="zeros", name=None,
     ):  # fmt: skip
         super().__init__(activation, use_bias, weight_init, bias_init, name)
-        self.filters = positive_int(filters, "filters", "Conv2D")
+        self.filters = integer("Conv2D", "filters", filters)
         self.kernel_size = pair(kernel_size, "kernel_size", "Conv2D")
         self.stride = pair(stride, "stride", "Conv2D")
         self.dilation = pair(dilation, "dilation", "Conv2D")
-        self.groups = positive_int(groups, "groups", "Conv2D")
+        self.groups = integer("Conv2D", "groups", groups)
         self.padding = padding
         if algorithm not in ("auto", "direct", "im2col", "winograd"):
             raise ValueError(

@@ -3,8 +3,9 @@
 from typing import Any
 
 from .. import initializers, kernels
+from ..checks import integer
 from ..errors import ShapeError
-from .base import WeightedLayer, positive_int, weight_gradients
+from .base import WeightedLayer, weight_gradients
 
 
 class Dense(WeightedLayer):
@@ -37,7 +38,7 @@ class Dense(WeightedLayer):
         self, units, activation=None, use_bias=True, weight_init="auto", bias_init="zeros", name=None
     ):
         super().__init__(activation, use_bias, weight_init, bias_init, name)
-        self.units = positive_int(units, "units", "Dense")
+        self.units = integer("Dense", "units", units)
 
     def shape_rule(self, input_shape):
         check_features(self, input_shape)

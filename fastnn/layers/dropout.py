@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import kernels
+from ..checks import choice
 from .base import Layer
 
 _MIX = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -109,9 +110,9 @@ class Dropout(RandomLayer):
         super().__init__(name)
         self.rate = drop_rate("Dropout", rate, keep_prob)
         self.keep_prob = None
-        self.scaling = _one_of("scaling", scaling, ("inverted", "test"))
-        self.test_factor = _one_of("test_factor", test_factor, ("keep_prob", "empirical"))
-        self.resample = _one_of("resample", resample, ("sample", "batch", "epoch"))
+        self.scaling = choice("Dropout", "scaling", scaling, ("inverted", "test"))
+        self.test_factor = choice("Dropout", "test_factor", test_factor, ("keep_prob", "empirical"))
+        self.resample = choice("Dropout", "resample", resample, ("sample", "batch", "epoch"))
         self.period = "epoch" if resample == "epoch" else "step"
         self.same_mask = resample != "sample"
 
@@ -155,10 +156,3 @@ class Dropout(RandomLayer):
         rows = (len(x), factor.size)
         kernels.batchnorm_inference(x.reshape(rows), factor, zero, zero, one, y.reshape(rows), 0.0)
         return y
-
-
-def _one_of(name, value, choices):
-    if value not in choices:
-        expected = ", ".join(map(repr, choices))
-        raise ValueError(f"Dropout: {name}: expected one of {expected}. Received: {value!r}")
-    return value

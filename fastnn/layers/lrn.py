@@ -1,9 +1,9 @@
 """Local response normalization."""
 
 from .. import kernels
-from ..checks import number
+from ..checks import integer, number
 from ..errors import ShapeError
-from .base import Layer, positive_int
+from .base import Layer
 
 
 class LRN(Layer):
@@ -40,7 +40,7 @@ class LRN(Layer):
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=2.0, name=None):
         super().__init__(name)
-        self.size = positive_int(size, "size", "LRN")
+        self.size = integer("LRN", "size", size)
         if self.size % 2 == 0:
             raise ValueError(
                 f"LRN: size: expected an odd number, a channel and as many neighbours on each side. "

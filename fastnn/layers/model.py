@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import integer
 from ..errors import NotBuiltError, ShapeError
 from ..workspace import Workspace, aligned_empty
-from .base import Layer, checked_seed, checked_shape, from_config, positive_int, to_config
+from .base import Layer, checked_seed, checked_shape, from_config, to_config
 
 #: Bytes of one activation that `predict` allows itself.
 PREDICT_BYTES = 64 * 2**20
@@ -253,7 +254,7 @@ class Model(Layer):
         if batch_size is None:
             batch_size = self._predict_batch
         else:
-            batch_size = positive_int(batch_size, "batch_size", "predict")
+            batch_size = integer("predict", "batch_size", batch_size)
         n, workspace = len(x), self.workspace
         keep, workspace.keep = workspace.keep, False
         try:

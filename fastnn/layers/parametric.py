@@ -3,10 +3,10 @@
 import numpy as np
 
 from .. import initializers, kernels
-from ..checks import number
+from ..checks import integer, number
 from ..errors import ShapeError
 from .activations import Activation
-from .base import Layer, positive_int, weight_gradients
+from .base import Layer, weight_gradients
 
 
 class PReLU(Layer):
@@ -155,8 +155,8 @@ class Maxout(Layer):
         self, units, pieces=2, use_bias=True, weight_init="auto", bias_init="zeros", name=None
     ):  # fmt: skip
         super().__init__(name)
-        self.units = positive_int(units, "units", "Maxout")
-        self.pieces = positive_int(pieces, "pieces", "Maxout")
+        self.units = integer("Maxout", "units", units)
+        self.pieces = integer("Maxout", "pieces", pieces)
         if self.pieces > 255:
             raise ValueError(f"Maxout: pieces: expected 1 to 255. Received: {pieces!r}")
         self.use_bias = use_bias

@@ -2,8 +2,9 @@
 
 import math
 
+from ..checks import integer
 from ..errors import ShapeError
-from .base import Layer, positive_int
+from .base import Layer
 
 
 class Flatten(Layer):
@@ -45,7 +46,7 @@ class Reshape(Layer):
         super().__init__(name)
         if not isinstance(shape, (tuple, list)):
             raise TypeError(f"Reshape: shape: expected a tuple, the shape of one sample. Received: {shape!r}")
-        self.shape = tuple(positive_int(n, "shape", "Reshape") for n in shape)
+        self.shape = tuple(integer("Reshape", "shape", n) for n in shape)
 
     def shape_rule(self, input_shape):
         if math.prod(input_shape) != math.prod(self.shape):

@@ -1,11 +1,9 @@
-"""What a schedule checks before it is made: numbers (`fastnn.checks`), lengths, highest and lowest rates."""
+"""What a schedule checks before it is made: lengths, highest and lowest rates."""
 
 import math
 from numbers import Real
 
-from ..checks import choice, integer, number
-
-__all__ = ["choice", "integer", "number", "rates", "updates"]
+from ..checks import integer
 
 
 def updates(where, name, value, steps_per_epoch=1, least=1):

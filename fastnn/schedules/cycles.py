@@ -3,7 +3,8 @@
 import math
 from itertools import pairwise
 
-from .checks import choice, integer, number, rates, updates
+from ..checks import choice, integer, number
+from .checks import rates, updates
 
 
 def half_cosine(first, last, share):

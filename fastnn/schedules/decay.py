@@ -4,7 +4,8 @@ import math
 from bisect import bisect_right
 from itertools import pairwise
 
-from .checks import integer, number, updates
+from ..checks import integer, number
+from .checks import updates
 
 
 def constant(lr):

@@ -1,6 +1,7 @@
 """Schedules for the momentum instead of the learning rate: `Momentum(lr, momentum=sutskever_momentum())`."""
 
-from .checks import number, updates
+from ..checks import number
+from .checks import updates
 from .cycles import wave
 
 

@@ -1,6 +1,7 @@
 """Rates that begin low, because the first weights are random and the first gradients long."""
 
-from .checks import choice, integer, number, updates
+from ..checks import choice, integer, number
+from .checks import updates
 from .decay import constant
 
 

@@ -6,11 +6,11 @@ from pickle import PicklingError  # what loky raises; nothing is read or written
 import numpy as np
 
 from .. import kernels
+from ..checks import integer
 from ..config import get_num_threads, set_num_threads
 from ..errors import MissingExtraError, NotBuiltError, ShapeError, require
 from ..layers.base import checked_seed
 from ..losses import NLL, BinaryCrossEntropy, KLDivergence, SoftmaxCrossEntropy
-from ..schedules.checks import integer
 from .ensemble import Ensemble, ending
 from .history import History
 from .trainer import Trainer

@@ -4,12 +4,12 @@ import numpy as np
 
 from .. import kernels
 from .. import metrics as metrics_module
+from ..checks import integer, number
 from ..errors import FileFormatError, NotBuiltError, ShapeError
 from ..files import dump_json, model_from, read, write
 from ..layers.base import to_config
 from ..layers.model import Model
 from ..losses.base import last_layer
-from ..schedules.checks import integer, number
 
 COMBINE = ("mean", "vote", "geometric")
 #: What a probability 0 counts as where its logarithm is taken.

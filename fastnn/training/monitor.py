@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..layers.base import positive_int
+from ..checks import integer
 from .callbacks import Callback
 
 #: A unit is saturated where its slope is below this share of the largest slope ...
@@ -75,7 +75,7 @@ class LayerMonitor(Callback):
     """
 
     def __init__(self, every=1):
-        self.every = positive_int(every, "every", "LayerMonitor")
+        self.every = integer("LayerMonitor", "every", every)
         self.reset()
 
     def reset(self):

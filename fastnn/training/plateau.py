@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..schedules.checks import integer, number
+from ..checks import integer, number
 from .callbacks import _Monitor
 
 

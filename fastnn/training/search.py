@@ -7,9 +7,9 @@ from math import isfinite, nan
 
 import numpy as np
 
+from ..checks import integer, number
 from ..errors import NonFiniteError
 from ..metrics import better
-from ..schedules.checks import integer, number
 from .diagnosis import Snapshot
 from .feed import training_feed
 from .history import History

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn as nn
-from fastnn.layers.base import REGISTRY, from_config, pair, positive_int, resolve_activation, to_config
+from fastnn.layers.base import REGISTRY, from_config, pair, resolve_activation, to_config
 from fastnn.testing import check_layer
 
 LAYERS = [
@@ -76,14 +76,6 @@ def test_backward_before_forward():
     layer = nn.Sequential([nn.Dense(2)], input_shape=(3,), seed=0)
     with pytest.raises(RuntimeError, match=r"dense1 \(Dense\): backward was called before forward"):
         layer.backward(np.zeros((1, 2), np.float32))
-
-
-@pytest.mark.parametrize("value", [0, -1, 1.5, 3.0, True, None, "3", float("nan"), [2]])
-def test_positive_int_refuses(value):
-    with pytest.raises(ValueError, match=r"Dense: units: expected an integer of at least 1\. Received: "):
-        nn.Dense(value)
-    with pytest.raises(ValueError, match="of at least 1"):
-        positive_int(value, "n", "x")
 
 
 def test_pair():

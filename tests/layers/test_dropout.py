@@ -142,11 +142,11 @@ def test_keep_prob_is_the_other_side_of_rate():
         ({"rate": -0.1}, r"rate: expected a number in \[0, 1\)"),
         ({"rate": float("nan")}, r"rate: expected a number in \[0, 1\)"),
         ({"keep_prob": 0.0}, r"rate: expected a number in \[0, 1\)"),
-        ({"rate": 0.5, "scaling": "none"}, r"scaling: expected one of .inverted., .test.\. Received: .none."),
-        ({"rate": 0.5, "test_factor": 2}, r"test_factor: expected one of 'keep_prob', 'empirical'\. .* 2"),
+        ({"rate": 0.5, "scaling": "none"}, r"scaling: expected .inverted. or .test.\. Received: .none."),
+        ({"rate": 0.5, "test_factor": 2}, r"test_factor: expected 'keep_prob' or 'empirical'\. .* 2"),
         (
             {"rate": 0.5, "resample": "step"},
-            r"resample: expected one of 'sample', 'batch', 'epoch'\. .*'step'",
+            r"resample: expected 'sample', 'batch' or 'epoch'\. .*'step'",
         ),
     ],
 )

@@ -1,10 +1,10 @@
 """What all augmentations share: random numbers from counters, a row of changes, checks of arguments."""
 
 import inspect
-from typing import Any
 
 import numpy as np
 
+from ...checks import number
 from ...errors import ShapeError
 from ...workspace import aligned_empty
 
@@ -142,15 +142,6 @@ def between(limits, u):
     return limits[0] + (limits[1] - limits[0]) * u
 
 
-def number(owner, name, value: Any, low=-np.inf, high=np.inf):
-    """`value` as a float from `low` to `high`, or an error."""
-    is_number = isinstance(value, (int, float, np.integer, np.floating))
-    if not is_number or not (low <= value <= high and abs(value) < np.inf):
-        place = "" if low == -np.inf else f" in [{low}, {high}]" if high < np.inf else f" of at least {low}"
-        raise ValueError(f"{owner._name}: {name}: expected a finite number{place}. Received: {value!r}")
-    return float(value)
-
-
 def pair(owner, name, value, whole=False, least=0):
     """Two numbers of at least `least`, for rows and columns, from one or two."""
     two = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -166,17 +157,8 @@ def pair(owner, name, value, whole=False, least=0):
 
 def limits(owner, name, value):
     """(low, high), or (-value, value) from one number."""
-    two = value if isinstance(value, (tuple, list)) else (-number(owner, name, value, 0), value)
-    numbers = [number(owner, name, v) for v in two]
+    two = value if isinstance(value, (tuple, list)) else (-number(owner._name, name, value), value)
+    numbers = [number(owner._name, name, v, "(-inf, inf)") for v in two]
     if len(numbers) != 2 or numbers[0] > numbers[1]:
         raise ValueError(f"{owner._name}: {name}: expected (low, high), low <= high. Received: {value!r}")
     return tuple(numbers)
-
-
-def one_of(owner, name, value, choices):
-    """`value` if it is one of the choices, or an error."""
-    if value not in choices:
-        raise ValueError(
-            f"{owner._name}: {name}: expected one of {', '.join(map(repr, choices))}. Received: {value!r}"
-        )
-    return value

@@ -3,8 +3,9 @@
 import numpy as np
 
 from ... import kernels
+from ...checks import choice, number
 from ...errors import ShapeError
-from .base import Augmentation, between, limits, number, one_of, pair
+from .base import Augmentation, between, limits, pair
 
 
 class _Moved(Augmentation):
@@ -13,9 +14,9 @@ class _Moved(Augmentation):
     interpolation = "nearest"  # of those that move by whole pixels
 
     def _set_fill(self, fill, value, interpolation="nearest"):
-        self.fill = one_of(self, "fill", fill, ("constant", "nearest", "reflect"))
-        self.value = number(self, "value", value)
-        self.interpolation = one_of(self, "interpolation", interpolation, ("bilinear", "nearest"))
+        self.fill = choice(self._name, "fill", fill, ("constant", "nearest", "reflect"))
+        self.value = number(self._name, "value", value, "(-inf, inf)")
+        self.interpolation = choice(self._name, "interpolation", interpolation, ("bilinear", "nearest"))
 
     def matrices(self, shape, draws):
         """(N, 2, 3): from (i, j, 1) in the new image to the place in the old one, of that shape (H, W)."""
@@ -156,8 +157,8 @@ class RandomFlip(_Moved):
     n_draws = 2
 
     def __init__(self, mode="horizontal", probability=0.5):
-        self.mode = one_of(self, "mode", mode, ("horizontal", "vertical", "both"))
-        self.probability = number(self, "probability", probability, 0, 1)
+        self.mode = choice(self._name, "mode", mode, ("horizontal", "vertical", "both"))
+        self.probability = number(self._name, "probability", probability, "[0, 1]")
         self._set_fill("constant", 0.0)
 
     def matrices(self, shape, draws):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ... import kernels
-from .base import Augmentation, between, limits, number, pair
+from ...checks import number
+from .base import Augmentation, between, limits, pair
 
 
 class Cutout(Augmentation):
@@ -32,7 +33,7 @@ class Cutout(Augmentation):
 
     def __init__(self, size=8, value=0.0):
         self.size = pair(self, "size", size, whole=True, least=1)
-        self.value = number(self, "value", value)
+        self.value = number(self._name, "value", value, "(-inf, inf)")
 
     def change(self, x, y, draws):
         """Copy the images without the rectangles."""
@@ -61,7 +62,7 @@ class RandomBrightness(Augmentation):
     """
 
     def __init__(self, delta=0.2, value_range=(0.0, 1.0)):
-        self.delta = number(self, "delta", delta, 0)
+        self.delta = number(self._name, "delta", delta)
         self.value_range = None if value_range is None else limits(self, "value_range", value_range)
 
     def change(self, x, y, draws):
@@ -87,7 +88,7 @@ class RandomContrast(Augmentation):
     """
 
     def __init__(self, factor=0.2, value_range=(0.0, 1.0)):
-        self.factor = number(self, "factor", factor, 0, 1)
+        self.factor = number(self._name, "factor", factor, "[0, 1]")
         self.value_range = None if value_range is None else limits(self, "value_range", value_range)
 
     def change(self, x, y, draws):
