@@ -150,6 +150,10 @@ def test_crops():
     for image, crop in zip(x[..., 0], y[..., 0]):
         top, left = divmod(int(crop[0, 0]) % 36, 6)
         np.testing.assert_array_equal(crop, image[top : top + 4, left : left + 5])
+    first = aug.RandomCrop((4, 5))(x[:1].repeat(6000, 0), seed=3)[:, 0, 0, 0]
+    counts = [(first == 6 * top + left).sum() for top in range(3) for left in range(2)]
+    assert sum(counts) == 6000
+    np.testing.assert_allclose(counts, 1000, atol=5 * np.sqrt(6000 / 6 * 5 / 6))
     corners = aug.RandomCrop(6, padding=2)(np.ones((3000, 6, 6, 1)), seed=2).sum((1, 2, 3))
     assert set(corners) == {float(a * b) for a in (4, 5, 6) for b in (4, 5, 6)}  # 0, 1 or 2 lines outside
     np.testing.assert_array_equal(aug.RandomCrop(6)(x), x)
