@@ -19,6 +19,7 @@ from .errors import ShapeError
 from .layers.activations import Activation
 from .layers.base import WeightedLayer
 from .layers.dense import Dense
+from .layers.pooling import MaxPool2D
 from .layers.summary import aligned, ruled
 from .profiling import in_front
 
@@ -189,6 +190,9 @@ def backward_record(model, dy):
     input x (5, 4)
     """
     recorder = _Recorder(model, Gradient)
+    for _, layer in model.walk():
+        if isinstance(layer, MaxPool2D):
+            layer.separate()
     model.zero_grad()
     with in_front(model, recorder):
         dx = model.backward(dy)

@@ -241,3 +241,21 @@ def test_what_has_no_paths_is_refused():
     other = nn.Sequential([nn.Flatten(), nn.Dense(2)], input_shape=(2, 2))
     with pytest.raises(ValueError, match=r"model: expected Dense layers and .* Received: flatten1"):
         nn.chain_rule_paths(other, np.ones((2, 2)), dy, -1, 0)
+
+
+def test_a_pooling_that_applies_the_derivative_is_recorded_like_another():
+    """The gradient of the convolution's h, before the derivative, is there, and so are all the others."""
+    x, records = np.random.default_rng(0).normal(size=(3, 8, 8, 2)).astype(np.float32), []
+    for fuse in (True, False):
+        layers = [nn.Conv2D(4, 3, activation="tanh"), nn.MaxPool2D(2), nn.Flatten(), nn.Dense(2)]
+        model = nn.Sequential(layers, input_shape=(8, 8, 2), seed=0)
+        model.workspace.fuse = fuse
+        y = model.forward(x, training=True)
+        records.append(nn.backward_record(model, np.ones_like(y)))
+        again = nn.backward_record(model, np.ones_like(y))
+        assert all((one.gradient == two.gradient).all() for one, two in zip(records[-1], again, strict=True))
+    for fused, plain in zip(*records, strict=True):
+        assert fused[:2] == plain[:2]
+        np.testing.assert_array_equal(fused.gradient, plain.gradient)
+    by_name = {step[:2]: step.gradient for step in records[0]}
+    assert (by_name["conv1", "h"] != by_name["conv1", "a"]).any()

@@ -93,6 +93,15 @@ class MaxPool2D(Pool2D):
         kernels.max_pool2d_backward(dy, index, dx, *self.geometry())
         return dx
 
+    def separate(self):
+        """After `forward`: leave the derivative to the convolution, for those who look at every gradient."""
+        if self.saved is None or self.saved[2] is None:
+            return
+        conv, (x, _) = self.source, self.source.saved
+        h = self.buffer(self.saved[0])
+        conv.linear(x, h, conv.function, conv.alpha)
+        conv.saved, self.saved = (x, h), (*self.saved[:2], None)
+
 
 class AvgPool2D(Pool2D):
     """The mean of each window (LeCun et al. 1998; the notes, S8.13).
