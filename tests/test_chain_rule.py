@@ -149,7 +149,7 @@ def test_what_a_model_returns_is_the_last_value():
 
 
 def test_two_affine_maps_are_one():
-    """W = W_O W_L, b = W_O b_L + b_O (S2.4, E10)."""
+    """W = W_O W_L, b = W_O b_L + b_O (S2.4)."""
     two = nn.Sequential([nn.Dense(4), nn.Dense(3)], input_shape=(5,), seed=0, dtype="float64")
     two.theta[:] = np.random.default_rng(0).normal(size=two.theta.size)
     one = nn.Sequential([nn.Dense(3)], input_shape=(5,), dtype="float64")
@@ -184,7 +184,7 @@ def test_a_batch_has_the_mean_gradient_of_its_samples():
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", None])
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 3, 4, 2)])
 def test_the_sum_over_paths_is_the_gradient(activation, sizes):
-    """For every unit of every layer and the inputs (S2.8); their number is n_(l+1) ... n_L, not L (E13)."""
+    """For every unit of every layer and the inputs (S2.8); their number is n_(l+1) ... n_L, not L."""
     model, rng = network(activation, sizes), np.random.default_rng(1)
     x, dy = rng.normal(size=2), rng.normal(size=2)
     model.forward(x[None])

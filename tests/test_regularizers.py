@@ -37,7 +37,7 @@ def weights_of(model):
 
 
 def test_values_and_gradients():
-    """V12: the forms of L2 differ by a factor of 2."""
+    """The forms of L2 differ by a factor of 2."""
     model = line()
     model.theta[:] = 3, -4
     for regularizer, value, gradient in (
@@ -142,7 +142,7 @@ def trained(model, regularizers, x, y, optimizer, steps):
 
 
 def test_the_optimum_in_the_eigenbasis():
-    """S6.1: w = Q diag(lambda / (lambda + alpha)) Q^T w*; the flat direction shrinks most (E38)."""
+    """S6.1: w = Q diag(lambda / (lambda + alpha)) Q^T w*; the flat direction shrinks most."""
     angle, alpha = 0.5, 0.4
     q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     eigenvalues, best = np.array([0.3, 2.5]), np.array([-1.5, 0.8])

@@ -15,7 +15,7 @@ def autoencoder(sizes=(784, 256, 64), activation="sigmoid", tied=False, output_a
     loss is the sum of the other eigenvalues of the covariance, `sum_{i > k} sigma_i^2 / n`, and the code
     spans the subspace of the first k components. That holds for centred data (the biases learn to centre
     them), and only for the subspace: the code's axes are not the principal ones [1]. With another activation
-    the objective is the same, the solution is not PCA (E45).
+    the objective is the same, the solution is not PCA.
 
     Parameters
     ----------

@@ -25,8 +25,8 @@ def bagging(build, data, k, bootstrap=True, combine="mean", seed=0, n_jobs=None,
 
     A bootstrap sample is N samples drawn from the N with replacement: each is left out with the probability
     `(1 - 1/N)^N`, about 0.368. That makes the members' errors differ, and the mean of the members has less
-    variance than one of them, see `expected_squared_error` (E43). Nothing in bagging says that each model
-    should overfit, as the notes have it (E52): it takes variance away and leaves the bias, so members with
+    variance than one of them, see `expected_squared_error`. Nothing in bagging says that each model
+    should overfit, as the notes have it: it takes variance away and leaves the bias, so members with
     little bias are a good choice, even if that means much variance.
 
     Parameters

@@ -53,7 +53,7 @@ class Ensemble:
 
     The mean helps as far as the members' errors differ: the expected squared error is `V / k + (k - 1) / k C`
     with the variance V of an error and the covariance C of two (`expected_squared_error`). So the errors need
-    not be independent, as the notes have it, only less than equal (E43). The cross-entropy of the mean is
+    not be independent, as the notes have it, only less than equal. The cross-entropy of the mean is
     never above the average of the members' (Jensen's inequality); nor is that of the geometric mean.
 
     Each sample's largest probability counts as its class, the lowest class of equals: so a tied vote goes to

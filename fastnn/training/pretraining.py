@@ -48,7 +48,7 @@ def pretrain_layerwise(
     one [1, 2].
 
     The notes say that this is PCA. It has PCA's objective, but PCA's solution only where the units are
-    linear, see `models.autoencoder`; with an activation function it is another one (E45).
+    linear, see `models.autoencoder`; with an activation function it is another one.
 
     A Dense layer is trained together with all that follows it up to the next: its activation, BatchNorm and
     Dropout work as they do in training, and the statistics stay too. Layers before the first Dense work as in

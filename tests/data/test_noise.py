@@ -53,7 +53,7 @@ def test_the_same_step_draws_the_same_and_each_element_its_own():
 
 
 def test_noise_on_targets_adds_its_variance_and_no_gradient():
-    """E(y - t - e)^2 = E(y - t)^2 + sigma^2: the notes' "similar to L2" is wrong (errata E40)."""
+    """E(y - t - e)^2 = E(y - t)^2 + sigma^2: the notes' "similar to L2" is wrong."""
     rng = np.random.default_rng(0)
     n, sigma = 200_000, 0.7
     x = rng.normal(size=(n, 3))

@@ -157,7 +157,7 @@ def test_sigmoid_and_tanh_identities():
 
 
 def test_ranges_are_open_until_rounding():
-    """(0, 1) and (-1, 1), not [0, 1] and [-1, 1] (E46): the ends come only from rounding, far out."""
+    """(0, 1) and (-1, 1), not [0, 1] and [-1, 1]: the ends come only from rounding, far out."""
     x = np.linspace(-35, 35, 2001)
     s, t = f("sigmoid", x), f("tanh", x / 2)
     assert s.min() > 0 and s.max() < 1
@@ -205,7 +205,7 @@ def test_selu_keeps_mean_0_and_variance_1():
     assert w @ y == pytest.approx(0, abs=1e-14)
     assert w @ (y * y) == pytest.approx(1, abs=1e-14)
     assert f("selu", np.array([-100.0]))[0] == pytest.approx(-1.75810, abs=5e-6)
-    for shift, scale in ((0, 2), (1, 1), (0, 0.5)):  # of no other inputs (E54)
+    for shift, scale in ((0, 2), (1, 1), (0, 0.5)):  # of no other inputs
         other = f("selu", shift + scale * z)
         mean, square = w @ other, w @ (other * other)
         assert max(abs(mean), abs(square - mean**2 - 1)) > 0.2
@@ -242,7 +242,7 @@ def test_kinks_of_the_hard_functions():
 
 
 def test_step_and_the_derivative_of_relu_at_zero():
-    """V15: the notes' ReLU'(0) = 1, the frameworks' 0; a step has no slope."""
+    """The notes' ReLU'(0) = 1, the frameworks' 0; a step has no slope."""
     x = np.array([-1.0, -0.0, 0.0, 1e-300])
     np.testing.assert_array_equal(f("step", x), [0, 1, 1, 1])
     np.testing.assert_array_equal(df("step", x), [0, 0, 0, 0])

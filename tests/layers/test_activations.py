@@ -120,7 +120,7 @@ def test_extremes_and_nan(name, dtype):
 
 @pytest.mark.parametrize(("name", "slope"), [("relu", 0.0), ("leaky_relu", 0.05), ("relu_right", 1.0)])
 def test_derivative_at_zero(name, slope):
-    """The slope of the left side, but for the notes' ReLU (V15)."""
+    """The slope of the left side, but for the notes' ReLU."""
     model = as_model(LAYERS[name], (2,))
     model.forward(np.array([[0.0, -0.0]], np.float32))
     assert (model.backward(np.ones((1, 2), np.float32)) == np.float32(slope)).all()
@@ -147,7 +147,7 @@ def test_selu_keeps_the_deviation_over_32_layers():
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh"])
 def test_positive_activations_tie_the_signs_of_a_sample(name):
-    """S7.2: a unit's weights all move up or all down for one sample, not behind tanh or in batches (E47)."""
+    """S7.2: a unit's weights all move up or all down for one sample, not behind tanh or in batches."""
     layers = [nn.Dense(4, activation=name), nn.Dense(1)]
     model = nn.Sequential(layers, input_shape=(3,), seed=0, dtype="float64")
     rng = np.random.default_rng(0)
@@ -187,7 +187,7 @@ def test_linear_layers_in_a_row_are_one():
 
 
 def test_a_dead_relu_never_moves():
-    """S7.4: with a bias of -1000 output and gradient are exactly 0 for all data (E50)."""
+    """S7.4: with a bias of -1000 output and gradient are exactly 0 for all data."""
     model = nn.Sequential([nn.Dense(3, activation="relu"), nn.Dense(1)], input_shape=(4,), seed=0)
     model["dense1"].bias.data[1] = -1000
     before = model["dense1"].weight.data.copy()

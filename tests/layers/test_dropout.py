@@ -156,7 +156,7 @@ def test_errors(options, message):
 
 
 def test_the_two_scalings():
-    """V14: the same mask; "test" scales in inference instead, so the ratio is keep_prob in both."""
+    """The same mask; "test" scales in inference instead, so the ratio is keep_prob in both."""
     inverted, test = (network(0.2, scaling=scaling) for scaling in ("inverted", "test"))
     np.testing.assert_allclose(
         test.forward(ONES, training=True), 0.8 * inverted.forward(ONES, training=True), rtol=1e-6
@@ -168,7 +168,7 @@ def test_the_two_scalings():
 
 
 def test_trajectories_of_the_two_scalings_agree():
-    """V14: with W' = p W behind the dropout and the rate p^2 lr for them, training is the same."""
+    """With W' = p W behind the dropout and the rate p^2 lr for them, training is the same."""
     p, lr = 0.8, 0.05
     rng = np.random.default_rng(0)
     x, target = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))

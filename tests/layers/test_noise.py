@@ -94,7 +94,7 @@ def test_gaussian_noise():
 
 
 def test_input_noise_is_l2_for_a_linear_model():
-    """S6.3: E (y~ - t)^2 = (y - t)^2 + std^2 sum w^2 (the scan lost the std^2: E39)."""
+    """S6.3: E (y~ - t)^2 = (y - t)^2 + std^2 sum w^2."""
     std, w, x, target = 0.4, np.array([0.7, -1.3, 0.3]), np.array([0.5, 1.0, -2.0]), 0.25
     model = as_model(nn.GaussianNoise(std), shape=(3,), dtype="float64")
     n = 400_000

@@ -86,7 +86,7 @@ def test_swish_gradients():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_swish_names_its_relatives(dtype):
-    """S7.11: beta = 1 is SiLU, 1.702 is GELU("sigmoid") bit for bit and not GELU (E53), learned or not."""
+    """S7.11: beta = 1 is SiLU, 1.702 is GELU("sigmoid") bit for bit and not GELU, learned or not."""
     x = np.random.default_rng(0).normal(0, 2, (50, 6)).astype(dtype)
     for beta, other in ((1.0, nn.SiLU()), (1.702, nn.GELU("sigmoid"))):
         expected = as_model(other, (6,), dtype).predict(x)
@@ -133,7 +133,7 @@ def test_maxout_special_cases():
 
 
 def test_maxout_only_the_winner_learns():
-    """The gradient goes to the piece with the largest value, the first of equals (E51)."""
+    """The gradient goes to the piece with the largest value, the first of equals."""
     model = piecewise([1, 1, 2])
     layer = model.layers[0]
     for x, winner in ((3.0, 2), (-3.0, 0)):

@@ -41,7 +41,7 @@ def test_the_best_logits_are_finite(k, eps):
 
 
 def test_the_fused_gradient_is_the_chain_of_two():
-    """dL/dy = -1 / y_t e_t (E12), then back through softmax: y - e_t, whose numbers add up to 0 (S2.7)."""
+    """dL/dy = -1 / y_t e_t, then back through softmax: y - e_t, whose numbers add up to 0 (S2.7)."""
     z, labels = 3 * np.random.default_rng(0).normal(size=(6, 4)), np.array([0, 3, 1, 2, 2, 0])
     softmax = nn.Sequential([nn.Softmax()], input_shape=(4,), dtype="float64")
     y, t = softmax.forward(z).copy(), np.eye(4)[labels]

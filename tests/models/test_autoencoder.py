@@ -56,7 +56,7 @@ def test_errors(sizes):
         nn.models.autoencoder(sizes)
 
 
-# PCA (E45)
+# PCA
 
 
 def data(n=300, mean=0.0, seed=0):

@@ -49,7 +49,7 @@ def test_without_correction_the_first_steps_are_longer():
 
 
 def test_without_correction_steps_may_be_shorter_too():
-    """Longer or shorter is a matter of the betas: shorter if 1 - beta1 < sqrt(1 - beta2) (E26)."""
+    """Longer or shorter is a matter of the betas: shorter if 1 - beta1 < sqrt(1 - beta2)."""
     for betas, ratio in (((0.9, 0.999), 3.162), ((0.9, 0.9), 0.316), ((0.99, 0.99), 0.1)):
         first = [
             path(Adam(0.1, betas, eps=0, bias_correction=correction), [[3.0]], [0.0])[1, 0]
@@ -61,7 +61,7 @@ def test_without_correction_steps_may_be_shorter_too():
 
 @pytest.mark.parametrize("make", [Adam, AdamW, AMSGrad, NAdam])
 def test_where_eps_stands(make):
-    """V7: the same without eps; where v is almost 0, eps inside is like its root outside."""
+    """The same without eps; where v is almost 0, eps inside is like its root outside."""
     gradients = np.random.default_rng(0).normal(size=(20, 4))
     a, b = (path(make(0.1, eps=0, eps_mode=mode), gradients, np.ones(4)) for mode in ("outside", "inside"))
     assert a.tobytes() == b.tobytes()
@@ -137,7 +137,7 @@ def test_the_expected_moment_is_the_gradients_mean():
 
 
 def test_the_expected_moment_of_a_gradient_that_changes_is_not_its_mean():
-    """Corrected, it is the mean with the weights beta1^(t - i), so nearer to what came last (E25)."""
+    """Corrected, it is the mean with the weights beta1^(t - i), so nearer to what came last."""
     optimizer = Adam(0.0)
     path(optimizer, [[1.0], [2.0], [3.0]], [0.0])
     m_hat = optimizer.state_dict()["m.dense1.weight"].item() / (1 - 0.9**3)
@@ -232,7 +232,7 @@ def test_nadam_in_dozats_form():
 
 
 def test_the_corrections_of_nadam_meet():
-    """V10: with a constant momentum, 1 - beta1^t and 1 - beta1^(t + 1) are soon the same."""
+    """With a constant momentum, 1 - beta1^t and 1 - beta1^(t + 1) are soon the same."""
     gradients = np.random.default_rng(0).normal(size=(400, 3))
     steps = [
         np.diff(path(NAdam(0.1, correction=c, momentum_decay=0), gradients, np.ones(3)), axis=0)
@@ -299,7 +299,7 @@ def test_maxprop_does_not_feel_how_rare_a_feature_is(k, rmsprop):
 
 
 def test_a_batch_without_gradient_raises_the_rates():
-    """By 1 / beta = 1.111 for MaxProp, by 1 / sqrt(beta) = 1.054 for RMSProp (E27)."""
+    """By 1 / beta = 1.111 for MaxProp, by 1 / sqrt(beta) = 1.054 for RMSProp."""
     for make, expected in ((MaxProp, 1.111), (RMSProp, 1.054)):
         steady, after = (
             -np.diff(path(make(0.1), g, [0.0])[:, 0])[-1] / g[-1][0]

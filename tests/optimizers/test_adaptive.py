@@ -62,7 +62,7 @@ def test_the_size_of_the_gradients_does_not_matter(make):
 def test_a_rare_feature_is_served_better(make):
     """y = x1 + x2, x2 in every 20th sample only: after equal steps its weight is closer (S3.4).
 
-    Its gradient is not small but exactly 0 on all other samples (E20).
+    Its gradient is not small but exactly 0 on all other samples.
     """
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))
@@ -88,13 +88,13 @@ def test_rmsprop_ends_in_a_cycle_of_half_its_rate(lr):
 
 @pytest.mark.parametrize("start", [0.3, -1.0, 7.0])
 def test_the_cycle_does_not_depend_on_where_it_began(start):
-    """Only on the rate (E21)."""
+    """Only on the rate."""
     points = path(RMSProp(0.1, eps=0), [lambda w: w] * 3000, [start])[-2:, 0]
     np.testing.assert_allclose(np.sort(points), [-0.05, 0.05], rtol=1e-12)
 
 
 def test_where_gradients_vanish_the_rate_rises():
-    """To lr / eps, or lr / sqrt(eps) inside the root; it does not become constant (E21)."""
+    """To lr / eps, or lr / sqrt(eps) inside the root; it does not become constant."""
     gradients = [[1.0]] + [[0.0]] * 2000 + [[1e-9]]
     for mode, highest in (("outside", 0.1 / 1e-4), ("inside", 0.1 / 1e-2)):
         points = path(RMSProp(0.1, eps=1e-4, eps_mode=mode), gradients, [0.0])[:, 0]
@@ -155,7 +155,7 @@ def test_rmsprops_momentum_by_a_schedule():
 
 @pytest.mark.parametrize("make", [lambda m, e: AdaGrad(0.1, e, m), lambda m, e: RMSProp(0.1, 0.9, e, m)])
 def test_where_eps_stands(make):
-    """V7: the same without eps; at v = 0 eps inside is like its root outside."""
+    """The same without eps; at v = 0 eps inside is like its root outside."""
     a, b = (path(make(mode, 0.0), RANDOM, np.ones(4)) for mode in ("outside", "inside"))
     assert a.tobytes() == b.tobytes()
     tiny = np.full((1, 1), 1e-12)

@@ -230,7 +230,7 @@ def test_look_ahead_is_nesterovs_formula(decay):
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_look_ahead_points_are_the_shifted_form(decay):
-    """The variant register's V4: both forms ask for the gradient at the same points."""
+    """Both forms ask for the gradient at the same points."""
     _, ahead = looking_ahead(NAG(0.1, 0.9, weight_decay=decay), bowl, START, 31)
     shifted = minimise(NAG(0.1, 0.9, "shifted", weight_decay=decay), bowl, START, 30)
     np.testing.assert_allclose(ahead, shifted, rtol=1e-10, atol=1e-13)
@@ -255,7 +255,7 @@ def test_look_ahead_is_exact_when_rates_change():
 
 @pytest.mark.parametrize("curvature", [2.05, 2.2, 5.0])
 def test_look_ahead_converges_at_any_curvature(curvature):
-    """Looking ahead by beta u, without lr, diverges above 1 + 1 / beta = 2.11, however small lr is (E16)."""
+    """Looking ahead by beta u, without lr, diverges above 1 + 1 / beta = 2.11, however small lr is."""
     points, _ = looking_ahead(NAG(0.01), lambda w: curvature * w, [1.0], 1500)
     assert abs(points[-1, 0]) < 1e-4
     w, u = 1.0, 0.0

@@ -1,4 +1,4 @@
-"""An image augmented many times (F31)."""
+"""An image augmented many times."""
 
 import numpy as np
 import pytest

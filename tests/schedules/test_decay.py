@@ -43,7 +43,7 @@ def test_exponential_falls_along_a_line():
 
 
 def test_only_k_says_how_fast():
-    """A larger first rate does not decay faster (the notes say so, E18): the ratio stays."""
+    """A larger first rate does not decay faster (the notes say so): the ratio stays."""
     high, low = exponential(1.0, 0.05), exponential(0.01, 0.05)
     assert [high(step) / low(step) for step in range(0, 500, 25)] == pytest.approx([100] * 20, rel=1e-12)
     assert high(0) / high(100) == pytest.approx(math.exp(5), rel=1e-12)
