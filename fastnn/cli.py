@@ -202,7 +202,7 @@ def info(arguments):
     print(config.show_config(), end="\n\n")
     print("data sets:")
     for name, (where, mend) in datasets.available().items():
-        print(f"  {name:22s} {where or f'not here: {mend}'}")
+        print(f"  {name:25s} {where or f'not here: {mend}'}")
     return 0
 
 

@@ -125,6 +125,7 @@ LARGE = {
     "few channels, stride 2": Case((11, 17, 15, 5), 7, (3, 6), (2, 2), (1, 2, 3, 0), (1, 1)),
     "few channels, several panels": Case((3, 12, 13, 7), 10, (4, 9), (1, 1), (0, 3, 8, 1), (2, 1)),
     "few channels, rows in no window": Case((2, 15, 14, 5), 6, (3, 6), (5, 3), (0, 0, 0, 0), (1, 1)),
+    "three channels": Case((5, 9, 10, 3), 6, (3, 5), (1, 1), (1, 1, 2, 2), (1, 1)),
     "few filters, wide windows": Case((11, 9, 16, 10), 8, (3, 3), (1, 2), (1, 0, 1, 2), (2, 1)),
     "few filters, windows of several panels": Case((3, 8, 12, 9), 7, (2, 5), *PLAIN),
     "stride 2": Case((2, 17, 18, 20), 40, (3, 3), (2, 2), (1, 1, 1, 1), (1, 1)),
