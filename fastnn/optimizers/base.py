@@ -108,12 +108,23 @@ class Optimizer:
 
     @lr.setter
     def lr(self, lr):
-        self._lr = lr if callable(lr) else self._checked("lr", lr)
+        self._lr = self._number_or_schedule("lr", lr)
         self._scheduled = callable(lr)
 
     def current_lr(self):
         """Learning rate of the next update."""
         return (self._now("lr", self._lr) if self._scheduled else self._lr) * self.lr_scale
+
+    def _number_or_schedule(self, name, value, below=math.inf):
+        """A number as a float, a schedule as it is, or an error."""
+        if not callable(value):
+            return self._checked(name, value, below)
+        if str(value.__module__).startswith("fastnn.schedules.") and value.__qualname__ == value.__name__:
+            raise TypeError(
+                f"{type(self).__name__}: {name}: expected a schedule, a function step -> {name}. "
+                f"Received: {value.__name__}, which makes one; write {value.__name__}(...)"
+            )
+        return value
 
     def _now(self, name, value, below=math.inf):
         """What a number or a schedule is for the next update."""
@@ -345,7 +356,7 @@ class WithMomentum(Optimizer):
 
     def __init__(self, lr, momentum, weight_decay, **common):
         super().__init__(lr, weight_decay, **common)
-        self.momentum = momentum if callable(momentum) else self._checked("momentum", momentum, below=1.0)
+        self.momentum = self._number_or_schedule("momentum", momentum, below=1.0)
 
     def current_momentum(self):
         """Momentum of the next update."""

@@ -219,6 +219,18 @@ def test_a_schedule_with_wrong_values_is_refused(value):
     assert (model.theta == before).all()
 
 
+def test_what_makes_a_schedule_is_not_one():
+    with pytest.raises(TypeError, match=r"SGD: lr: .* Received: cosine, which makes one; write cosine\("):
+        SGD(nn.schedules.cosine)
+    with pytest.raises(TypeError, match=r"Momentum: momentum: .*; write sutskever_momentum\("):
+        Momentum(0.1, momentum=nn.schedules.sutskever_momentum)
+    for name in nn.schedules.__all__:
+        with pytest.raises(TypeError, match="which makes one"):
+            SGD(getattr(nn.schedules, name))
+    SGD(nn.schedules.cosine(0.1, 10))
+    SGD(np.reciprocal)  # any other function
+
+
 FROM_LR = [lambda cls=cls, **o: cls(0.1, **o) for cls in (SGD, Momentum, NAG)]
 ADAPTIVE = [AdaGrad, RMSProp, AdaDelta, Adam, AdamW, AMSGrad, NAdam, AdaMax, MaxProp]
 
