@@ -106,6 +106,7 @@ def train(arguments):
     model.save(folder / "model.safetensors")
     result = trainer.evaluate(x_test, y_test)
     print(f"\ntest loss {result['loss']:.4f}, test accuracy {result['accuracy']:.2%}")
+    print(f"What the curves say:\n{history.diagnose()}")
     print(f"wrote {folder / 'model.safetensors'}, {folder / 'history.csv'}")
     try:
         draw(folder, model, history, x_test, y_test, names)

@@ -61,6 +61,7 @@ def test_train(model, tmp_path, capsys, little_data):
     printed = capsys.readouterr().out
     assert f"{model} on fashion-mnist-sample: 300 training and 100 test images" in printed
     assert "test accuracy" in printed
+    assert "What the curves say:\n" in printed
     with open(out / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -100,8 +100,8 @@ def validation_is_better(history):
     if recent and all(v < t - BETTER_BY * abs(t) for t, v in recent):
         yield (
             f"val_loss ({val[-1]:.3g}) is below loss ({loss[-1]:.3g}). loss is the mean over an epoch in "
-            "which the network still changed, with Dropout and noise at work; val_loss is computed after "
-            "it, without them. trainer.evaluate(x_train, y_train) gives the loss that can be compared."
+            "which the network still changed, with Dropout and noise, if it has any, at work; val_loss is "
+            "computed after it, without them. trainer.evaluate(x_train, y_train) gives the loss that can be compared."
         )
 
 
