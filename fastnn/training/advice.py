@@ -101,7 +101,8 @@ def validation_is_better(history):
         yield (
             f"val_loss ({val[-1]:.3g}) is below loss ({loss[-1]:.3g}). loss is the mean over an epoch in "
             "which the network still changed, with Dropout and noise, if it has any, at work; val_loss is "
-            "computed after it, without them. trainer.evaluate(x_train, y_train) gives the loss that can be compared."
+            "computed after it, without them. trainer.evaluate(x_train, y_train) gives the loss that can be "
+            "compared."
         )
 
 
