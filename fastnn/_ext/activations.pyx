@@ -166,7 +166,7 @@ def add_forward(
             add_all[double](<double*>pa, <double*>pb, <double*>py, n, act, alpha)
 
 
-# Softmax
+# Softmax and its logarithm
 
 cdef void softmax_block(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
     """y = e^(x - max) / sum"""
@@ -178,81 +178,6 @@ cdef void softmax_block(const real* x, real* y, int64_t n, int64_t k) noexcept n
         for j in range(k):
             y[i * k + j] /= total[i]
 
-
-cdef void softmax_rows(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
-    cdef int64_t c, blocks = (n + ROWS - 1) // ROWS
-    cdef int threads = threads_for(12.0 * n * k)
-    if threads == 1:
-        for c in range(blocks):
-            softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
-        return
-    for c in prange(blocks, num_threads=threads, schedule="static"):
-        softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
-
-
-def softmax_forward(
-    cnp.ndarray x,  # IN  (N, K)
-    cnp.ndarray y,  # OUT (N, K); may be x
-):
-    """y = e^x / sum(e^x) in each row."""
-    cdef int typenum = real_type(x, "x")
-    check(x, "x", 2, typenum)
-    check_like(y, "y", x, "x", typenum)
-    cdef int64_t n = x.shape[0], k = x.shape[1]
-    cdef void* px = cnp.PyArray_DATA(x)
-    cdef void* py = cnp.PyArray_DATA(y)
-    if k == 0:
-        return
-    with nogil:
-        if typenum == cnp.NPY_FLOAT32:
-            softmax_rows[float](<float*>px, <float*>py, n, k)
-        else:
-            softmax_rows[double](<double*>px, <double*>py, n, k)
-
-
-cdef void softmax_backward_row(const real* dy, const real* y, real* dx, int64_t k) noexcept nogil:
-    """dx = y (dy - sum(dy y))"""
-    cdef real mean = dot_row(dy, y, k)
-    cdef int64_t j
-    for j in range(k):
-        dx[j] = y[j] * (dy[j] - mean)
-
-
-cdef void softmax_backward_rows(
-    const real* dy, const real* y, real* dx, int64_t n, int64_t k
-) noexcept nogil:
-    cdef int64_t i
-    cdef int threads = threads_for(3.0 * n * k)
-    if threads == 1:
-        for i in range(n):
-            softmax_backward_row(dy + i * k, y + i * k, dx + i * k, k)
-        return
-    for i in prange(n, num_threads=threads, schedule="static"):
-        softmax_backward_row(dy + i * k, y + i * k, dx + i * k, k)
-
-
-def softmax_backward(
-    cnp.ndarray dy,  # IN  (N, K)
-    cnp.ndarray y,   # IN  (N, K) what forward returned
-    cnp.ndarray dx,  # OUT (N, K); may be dy
-):
-    """dx = y (dy - sum(dy y)) in each row."""
-    cdef int typenum = real_type(dy, "dy")
-    check(dy, "dy", 2, typenum)
-    check_like(y, "y", dy, "dy", typenum)
-    check_like(dx, "dx", dy, "dy", typenum)
-    cdef int64_t n = dy.shape[0], k = dy.shape[1]
-    cdef void* pdy = cnp.PyArray_DATA(dy)
-    cdef void* py = cnp.PyArray_DATA(y)
-    cdef void* pdx = cnp.PyArray_DATA(dx)
-    with nogil:
-        if typenum == cnp.NPY_FLOAT32:
-            softmax_backward_rows[float](<float*>pdy, <float*>py, <float*>pdx, n, k)
-        else:
-            softmax_backward_rows[double](<double*>pdy, <double*>py, <double*>pdx, n, k)
-
-
-# Log-softmax
 
 cdef void log_softmax_block(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
     """y = (x - max) - log(sum e^(x - max))"""
@@ -267,17 +192,25 @@ cdef void log_softmax_block(const real* x, real* y, int64_t n, int64_t k) noexce
             y[i * k + j] = (x[i * k + j] - maximum[i]) - logarithm
 
 
-cdef void log_softmax_rows(const real* x, real* y, int64_t n, int64_t k) noexcept nogil:
+cdef void softmax_rows(const real* x, real* y, int64_t n, int64_t k, bint logarithm) noexcept nogil:
     cdef int64_t c
-    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads_for(10.0 * n * k), schedule="static"):
-        log_softmax_block(x + c * ROWS * k, y + c * ROWS * k, min(ROWS, n - c * ROWS), k)
+    cdef int threads = threads_for(12.0 * n * k)
+    if threads == 1:  # entering a parallel region costs more than a few rows
+        for c in range((n + ROWS - 1) // ROWS):
+            softmax_part(x, y, c * ROWS, n, k, logarithm)
+        return
+    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads, schedule="static"):
+        softmax_part(x, y, c * ROWS, n, k, logarithm)
 
 
-def log_softmax_forward(
-    cnp.ndarray x,  # IN  (N, K)
-    cnp.ndarray y,  # OUT (N, K); may be x
-):
-    """y = x - log(sum(e^x)) in each row."""
+cdef void softmax_part(const real* x, real* y, int64_t first, int64_t n, int64_t k, bint logarithm) noexcept nogil:
+    if logarithm:
+        log_softmax_block(x + first * k, y + first * k, min(ROWS, n - first), k)
+    else:
+        softmax_block(x + first * k, y + first * k, min(ROWS, n - first), k)
+
+
+cdef int run_softmax(cnp.ndarray x, cnp.ndarray y, bint logarithm) except -1:
     cdef int typenum = real_type(x, "x")
     check(x, "x", 2, typenum)
     check_like(y, "y", x, "x", typenum)
@@ -285,12 +218,37 @@ def log_softmax_forward(
     cdef void* px = cnp.PyArray_DATA(x)
     cdef void* py = cnp.PyArray_DATA(y)
     if k == 0:
-        return
+        return 0
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            log_softmax_rows[float](<float*>px, <float*>py, n, k)
+            softmax_rows[float](<float*>px, <float*>py, n, k, logarithm)
         else:
-            log_softmax_rows[double](<double*>px, <double*>py, n, k)
+            softmax_rows[double](<double*>px, <double*>py, n, k, logarithm)
+    return 0
+
+
+def softmax_forward(
+    cnp.ndarray x,  # IN  (N, K)
+    cnp.ndarray y,  # OUT (N, K); may be x
+):
+    """y = e^x / sum(e^x) in each row."""
+    run_softmax(x, y, False)
+
+
+def log_softmax_forward(
+    cnp.ndarray x,  # IN  (N, K)
+    cnp.ndarray y,  # OUT (N, K); may be x
+):
+    """y = x - log(sum(e^x)) in each row."""
+    run_softmax(x, y, True)
+
+
+cdef void softmax_backward_row(const real* dy, const real* y, real* dx, int64_t k) noexcept nogil:
+    """dx = y (dy - sum(dy y))"""
+    cdef real mean = dot_row(dy, y, k)
+    cdef int64_t j
+    for j in range(k):
+        dx[j] = y[j] * (dy[j] - mean)
 
 
 cdef void log_softmax_backward_block(const real* dy, const real* y, real* dx, int64_t n, int64_t k) noexcept nogil:
@@ -306,19 +264,31 @@ cdef void log_softmax_backward_block(const real* dy, const real* y, real* dx, in
             dx[i * k + j] = dy[i * k + j] - dx[i * k + j] * <real>total
 
 
-cdef void log_softmax_backward_rows(const real* dy, const real* y, real* dx, int64_t n, int64_t k) noexcept nogil:
-    cdef int64_t c, at
-    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads_for(14.0 * n * k), schedule="static"):
-        at = c * ROWS * k
-        log_softmax_backward_block(dy + at, y + at, dx + at, min(ROWS, n - c * ROWS), k)
+cdef void softmax_backward_part(
+    const real* dy, const real* y, real* dx, int64_t first, int64_t n, int64_t k, bint logarithm
+) noexcept nogil:
+    cdef int64_t i, at = first * k, last = min(first + ROWS, n)
+    if logarithm:
+        log_softmax_backward_block(dy + at, y + at, dx + at, last - first, k)
+        return
+    for i in range(first, last):
+        softmax_backward_row(dy + i * k, y + i * k, dx + i * k, k)
 
 
-def log_softmax_backward(
-    cnp.ndarray dy,  # IN  (N, K)
-    cnp.ndarray y,   # IN  (N, K) what forward returned
-    cnp.ndarray dx,  # OUT (N, K); not dy
-):
-    """dx = dy - e^y sum(dy) in each row."""
+cdef void softmax_backward_rows(
+    const real* dy, const real* y, real* dx, int64_t n, int64_t k, bint logarithm
+) noexcept nogil:
+    cdef int64_t c
+    cdef int threads = threads_for((14.0 if logarithm else 3.0) * n * k)
+    if threads == 1:
+        for c in range((n + ROWS - 1) // ROWS):
+            softmax_backward_part(dy, y, dx, c * ROWS, n, k, logarithm)
+        return
+    for c in prange((n + ROWS - 1) // ROWS, num_threads=threads, schedule="static"):
+        softmax_backward_part(dy, y, dx, c * ROWS, n, k, logarithm)
+
+
+cdef int run_softmax_backward(cnp.ndarray dy, cnp.ndarray y, cnp.ndarray dx, bint logarithm) except -1:
     cdef int typenum = real_type(dy, "dy")
     check(dy, "dy", 2, typenum)
     check_like(y, "y", dy, "dy", typenum)
@@ -328,11 +298,30 @@ def log_softmax_backward(
     cdef void* py = cnp.PyArray_DATA(y)
     cdef void* pdx = cnp.PyArray_DATA(dx)
     if k == 0:
-        return
-    if pdx == pdy:
+        return 0
+    if logarithm and pdx == pdy:
         raise ValueError("dx: expected an array of its own. Received: dy")
     with nogil:
         if typenum == cnp.NPY_FLOAT32:
-            log_softmax_backward_rows[float](<float*>pdy, <float*>py, <float*>pdx, n, k)
+            softmax_backward_rows[float](<float*>pdy, <float*>py, <float*>pdx, n, k, logarithm)
         else:
-            log_softmax_backward_rows[double](<double*>pdy, <double*>py, <double*>pdx, n, k)
+            softmax_backward_rows[double](<double*>pdy, <double*>py, <double*>pdx, n, k, logarithm)
+    return 0
+
+
+def softmax_backward(
+    cnp.ndarray dy,  # IN  (N, K)
+    cnp.ndarray y,   # IN  (N, K) what forward returned
+    cnp.ndarray dx,  # OUT (N, K); may be dy
+):
+    """dx = y (dy - sum(dy y)) in each row."""
+    run_softmax_backward(dy, y, dx, False)
+
+
+def log_softmax_backward(
+    cnp.ndarray dy,  # IN  (N, K)
+    cnp.ndarray y,   # IN  (N, K) what forward returned
+    cnp.ndarray dx,  # OUT (N, K); not dy
+):
+    """dx = dy - e^y sum(dy) in each row."""
+    run_softmax_backward(dy, y, dx, True)

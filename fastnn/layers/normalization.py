@@ -65,7 +65,7 @@ class BatchNorm(Normalization):
         self.eps = eps
         self.activation = activation
         self.function, self.alpha = resolve_activation(activation)
-        self.moments = None  # of the next input, if the layer before gathers them
+        self.moments = None  # of the next input, if the layer before gathers them in the `room`
 
     @property
     def running_mean(self):
@@ -82,6 +82,7 @@ class BatchNorm(Normalization):
         shape = input_shape[-1:]
         self.add_buffer("running_mean", np.zeros(shape))
         self.add_buffer("running_var", np.ones(shape))
+        self.room = np.empty((2, *shape))
 
     def follow(self, before):
         if isinstance(before, Conv2D) and before.function == "linear" and self.trainable:
@@ -92,7 +93,7 @@ class BatchNorm(Normalization):
 
         The convolution before fills it: it has the numbers in the cache, which saves a pass over memory.
         """
-        self.moments = np.empty((2, *self.gamma.shape))
+        self.moments = self.room
         return self.moments
 
     def forward(self, x, training=False):

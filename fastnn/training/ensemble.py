@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from .. import metrics as metrics_module
-from ..checks import integer, number
+from ..checks import choice, integer, number
 from ..errors import FileFormatError, NotBuiltError, ShapeError
 from ..files import dump_json, model_from, read, write
 from ..layers.base import to_config
@@ -107,10 +107,7 @@ class Ensemble:
 
     def __init__(self, models, combine="mean", activation="auto"):
         self.models = _checked_models(models)
-        if combine not in COMBINE:
-            raise ValueError(
-                f"Ensemble: combine: expected one of {', '.join(COMBINE)}. Received: {combine!r}"
-            )
+        choice("Ensemble", "combine", combine, COMBINE)
         first = self.models[0]
         self.input_shape, self.output_shape = first.input_shape, first.output_shape
         self.combine, self.activation = combine, activation

@@ -247,7 +247,7 @@ def test_files_of_another_kind(tmp_path):
         (lambda: ([*models(1), *models(1, dtype="float64")],), nn.ShapeError, r"models\[1\].*float64"),
         (lambda: (models(2),), ValueError, "activation: expected 'softmax' or 'sigmoid' for models that end"),
         (lambda: (models(2), "mean", "relu"), ValueError, "activation: expected.*Received: 'relu'"),
-        (lambda: (models(2), "median", "softmax"), ValueError, "combine: expected one of mean, vote"),
+        (lambda: (models(2), "median", "softmax"), ValueError, "combine: expected 'mean', 'vote'"),
         (lambda: (models(2, last=[nn.Softmax]), "mean", "softmax"), ValueError, "expected 'linear', since"),
         (lambda: (models(2, 1), "mean", "softmax"), nn.ShapeError, "is for 'sigmoid'"),
         (lambda: (models(2, 1), "vote", "linear"), ValueError, "combine: expected 'mean'"),
