@@ -271,7 +271,7 @@ def test_joblib_is_needed_for_processes_only(monkeypatch):
         ({"n_jobs": 0}, ValueError, "n_jobs: expected an integer of at least 1"),
         ({"n_jobs": -1}, ValueError, "n_jobs: expected an integer of at least 1"),
         ({"seed": -1}, ValueError, "seed: expected"),
-        ({"combine": "median"}, ValueError, "combine: expected one of"),
+        ({"combine": "median"}, ValueError, "combine: expected 'mean', 'vote' or 'geometric'"),
         ({"data": X}, TypeError, r"data: expected arrays \(x, y\)"),
         ({"data": (X, Y[:-1])}, nn.ShapeError, r"data: expected as many targets.*\[240, 239\]"),
         ({"data": (X[:0], Y[:0])}, nn.ShapeError, "data: expected .*at least 1"),
